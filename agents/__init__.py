@@ -1,0 +1,1 @@
+"""Policies and rollouts: who acts, and how episodes are collected."""

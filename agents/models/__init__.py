@@ -1,0 +1,1 @@
+"""The tiny embedded policy, built and saved as an ordinary Hugging Face directory."""

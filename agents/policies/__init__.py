@@ -1,0 +1,1 @@
+"""Who acts: scripted, random, expert and model policies behind one protocol."""

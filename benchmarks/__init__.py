@@ -1,0 +1,1 @@
+"""One file per promised number; `palaestra bench` runs them."""

@@ -1,0 +1,1 @@
+"""The `palaestra` command, one file per verb."""

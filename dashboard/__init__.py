@@ -1,0 +1,1 @@
+"""Looking at runs: the self-contained HTML report."""

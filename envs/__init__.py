@@ -1,0 +1,1 @@
+"""The environment layer: Gymnasium environments for language agents. Imports neither torch nor transformers."""

@@ -1,0 +1,1 @@
+"""What every environment shares: core types, the text-agent contract, seeding and checks."""

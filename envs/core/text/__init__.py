@@ -1,0 +1,1 @@
+"""The text-agent contract: prompt, tags, strict parser, batched stepping."""

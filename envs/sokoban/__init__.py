@@ -1,0 +1,1 @@
+"""Sokoban: engine, levels, generators, solver, rendering, Gymnasium environments."""

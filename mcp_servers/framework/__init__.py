@@ -1,0 +1,1 @@
+"""The framework tool servers are written in."""
