@@ -13,14 +13,9 @@ from typing import Any, Protocol
 import gymnasium
 
 from palaestra.agents.types import Completion, RolloutFailure
+from palaestra.envs.core.text.prompt import Message
 
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One chat message; role is "system", "user", "assistant" or "tool"."""
-
-    role: str
-    content: str
+__all__ = ["Message", "Policy", "TurnReply", "TurnRequest"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,71 @@
+"""How a text agent is spoken to and understood: the settings shared by prompts, parser, rollouts and trainers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from palaestra.envs.core.config import Settings
+from palaestra.envs.core.text.parser import ParsedResponse, Think, format_answer, parse_loose, parse_strict
+
+
+class TextProtocol(Settings):
+    """The contract of one text agent.
+
+    Attributes:
+        style: "full" prose prompts, or "compact" ones for tiny policies: the observation alone.
+        context: "append", one growing transcript in which each turn adds only what is new; or "window", a fresh
+            prompt per turn showing the last `history` steps.
+        history: steps shown by a window prompt.
+        think: whether a response must, may or must not hold a thought; by default required in full style, none in
+            compact style.
+        progress: ask for, and accept, a progress estimate between thought and action.
+        parser: "strict", or the loose rules of "verl-agent" for comparison with numbers published under them.
+        loose_words, loose_tail: the loose parser's fixed vocabulary and its fallback length in characters.
+        prompt_tokens: budget of one prompt; what does not fit is trimmed, oldest history first.
+        response_tokens: budget of one response.
+        max_action_length: longest action in characters.
+        template: a text file of yours that replaces the full style's prompt; fields as in `TEMPLATE_FIELDS`.
+    """
+
+    style: Literal["full", "compact"] = "full"
+    context: Literal["append", "window"] = "append"
+    history: int = Field(default=2, ge=0)
+    think: Think = "required"
+    progress: bool = False
+    parser: Literal["strict", "verl-agent"] = "strict"
+    loose_words: tuple[str, ...] = ()
+    loose_tail: int = Field(default=30, ge=1)
+    prompt_tokens: int = Field(default=2048, ge=1)
+    response_tokens: int = Field(default=512, ge=1)
+    max_action_length: int = Field(default=256, ge=1)
+    template: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _think_follows_style(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("style") == "compact" and "think" not in data:
+            return {**data, "think": "none"}
+        return data
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        if self.template is not None and self.style == "compact":
+            raise ValueError('template replaces the full prompt; set style = "full" or drop template')
+        if self.parser == "verl-agent" and self.think != "required":
+            raise ValueError('parser "verl-agent" always asks for a thought; set think = "required"')
+        return self
+
+    def parse(self, response: str) -> ParsedResponse:
+        """Read a response by this protocol's rules."""
+        if self.parser == "verl-agent":
+            return parse_loose(response, words=self.loose_words, tail=self.loose_tail)
+        return parse_strict(
+            response, think=self.think, progress=self.progress, max_action_length=self.max_action_length
+        )
+
+    def answer(self, action: str) -> str:
+        """The response that says `action` in this protocol."""
+        return format_answer(action, think=self.think)
