@@ -1,0 +1,1 @@
+"""Revisions, oldest first; each says what changed and why."""

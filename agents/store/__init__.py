@@ -1,0 +1,18 @@
+"""The trajectory store: every run's episodes, tokens, rewards and errors in one database."""
+
+from palaestra.agents.store.check import find_damage
+from palaestra.agents.store.query import Filters, IterationSummary, RolloutRecord, StoredRollout
+from palaestra.agents.store.rows import RewardRecord
+from palaestra.agents.store.store import Receipt, RunRecord, Store
+
+__all__ = [
+    "Filters",
+    "IterationSummary",
+    "Receipt",
+    "RewardRecord",
+    "RolloutRecord",
+    "RunRecord",
+    "Store",
+    "StoredRollout",
+    "find_damage",
+]
