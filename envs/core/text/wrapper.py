@@ -9,23 +9,12 @@ from typing import Any
 import gymnasium
 from gymnasium import spaces
 
+from palaestra.envs.core.info import merge_status
 from palaestra.envs.core.text.prompt import PromptBuilder, Transcript, World, estimate_tokens
 from palaestra.envs.core.text.protocol import TextProtocol
-from palaestra.envs.core.types import Action, ActionStatus
 
 # Four characters a token is the estimate; sixteen leaves room for every language.
 _CHARACTERS_PER_TOKEN = 16
-
-
-def merge_status(action: Action, info: dict[str, Any]) -> ActionStatus:
-    """The status of a turn: the parser's if it could not read the response, else the environment's.
-
-    Writes `action_status` and `action_valid` into `info`, so that the two never disagree.
-    """
-    status = ActionStatus(info.get("action_status", "ok")) if action.failure is None else action.status
-    info["action_status"] = status.value
-    info["action_valid"] = status is ActionStatus.OK
-    return status
 
 
 class TextAgentWrapper(gymnasium.Wrapper[str, str, str, str]):

@@ -1,0 +1,62 @@
+"""The expert: asks the environment for a plan and follows it, with as many detours as wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from palaestra.agents.policies.base import TurnRequest
+from palaestra.agents.policies.solo import SoloPolicy, pick
+from palaestra.envs.core.text.protocol import TextProtocol
+from palaestra.mcp_servers.errors import ConfigError, RolloutError
+from palaestra.mcp_servers.framework.sources import stream
+
+
+@dataclass(slots=True)
+class _Course:
+    rng: np.random.Generator
+    plan: list[str] = field(default_factory=list)  # what is left of it, next action last
+
+
+class ExpertPolicy(SoloPolicy):
+    """Follows `env.unwrapped.plan()`; with probability `noise` takes a uniform admissible action instead.
+
+    A plan is made once and again after each detour (cost: one call of the environment's planner each). Where no plan
+    exists any more, the policy wanders at random until the episode ends. Each episode has its own stream.
+
+    Raises:
+        ConfigError "noise": not in [0, 1]. Inside an episode, RolloutError "no_planner": the environment has no
+        `plan` method.
+    """
+
+    def __init__(self, seed: int = 0, protocol: TextProtocol | None = None, *, noise: float = 0.0) -> None:
+        super().__init__(protocol)
+        if not 0.0 <= noise <= 1.0:
+            raise ConfigError("noise", f"noise = {noise}; must be a probability between 0 and 1")
+        self._seed = seed
+        self._noise = noise
+        self._courses: dict[str, _Course] = {}
+
+    def choose(self, request: TurnRequest) -> str:
+        """The plan's next action, or a detour."""
+        course = self._courses.get(request.episode)
+        if course is None:
+            course = self._courses[request.episode] = _Course(stream(self._seed, "expert_policy", request.episode))
+        if course.rng.random() < self._noise:
+            course.plan.clear()
+            return pick(course.rng, request.admissible)
+        if not course.plan:
+            course.plan = _plan(request)
+        return course.plan.pop() if course.plan else pick(course.rng, request.admissible)
+
+    def close_episode(self, episode: str) -> None:
+        """Drop the episode's plan and stream."""
+        self._courses.pop(episode, None)
+
+
+def _plan(request: TurnRequest) -> list[str]:
+    planner = getattr(request.env.unwrapped, "plan", None)
+    if planner is None:
+        raise RolloutError("no_planner", f"{type(request.env.unwrapped).__name__} has no plan(); use another policy")
+    return [str(action) for action in reversed(planner() or ())]
