@@ -22,7 +22,7 @@ from palaestra.mcp_servers.errors import StoreError, TrainingError
 from palaestra.trainers.rows import Kind
 
 KINDS: tuple[Kind, ...] = tuple(Kind)
-_REFLECT = KINDS.index(Kind.REFLECT)
+_STEP, _REFLECT = KINDS.index(Kind.STEP), KINDS.index(Kind.REFLECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,11 @@ class TrainBatch:
     def position_ids_BL(self) -> Tensor:
         """int64 [B, P + T]; the first real token has position 0, padding before it too."""
         return (self.attention_mask_BL.cumsum(1) - 1).clamp(min=0)
+
+    @property
+    def is_step_B(self) -> Tensor:
+        """True for step rows."""
+        return self.kind_B == _STEP
 
     @property
     def is_reflect_B(self) -> Tensor:

@@ -1,1 +1,1 @@
-"""Objectives as pure tensor functions behind six registries."""
+"""Objectives as pure tensor functions behind six registries; `objective.Objective` puts them together."""
