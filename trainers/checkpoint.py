@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import palaestra
+from palaestra.agents.durable import disk_errors, sync_file, sync_folder, write_durably
 from palaestra.mcp_servers.errors import TrainingError
-from palaestra.trainers.durable import disk_errors, sync_file, sync_folder, write_durably
 from palaestra.trainers.manifest import MANIFEST, Manifest, list_files, read_manifest, render, verify
 from palaestra.trainers.rng_streams import Generators, NumpyStreams, capture_rng, restore_rng
 from palaestra.trainers.tensor_tree import load_tree, save_tensors, save_tree

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from palaestra.agents.durable import sha256
 from palaestra.envs.core.types import canonical_json
 from palaestra.mcp_servers.errors import TrainingError
-from palaestra.trainers.durable import sha256
 
 MANIFEST = "manifest.json"
 FORMAT = 1

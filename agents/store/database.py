@@ -49,7 +49,36 @@ def parse_address(address: str | Path) -> URL:
     return url
 
 
-def connect(url: URL, durability: Durability, lock_timeout_s: float, read_only: bool) -> Engine:
+def open_engine(
+    address: str | Path, *, create: bool, read_only: bool, durability: Durability, lock_timeout_s: float
+) -> Engine:
+    """An engine for the address; creates no file unless `create`.
+
+    Raises: StoreError "bad_address", "no_store", "missing_driver".
+    """
+    url = parse_address(address)
+    if url.drivername == "sqlite":
+        path = Path(str(url.database))
+        if path.is_dir():
+            raise StoreError("bad_address", f"{path} is a folder; did you mean {path / 'store.sqlite'}?")
+        if not path.parent.is_dir() or not (create or path.exists()):
+            raise StoreError("no_store", f"{path} does not exist; check the path, or create its folder first")
+    return _connect(url, durability, lock_timeout_s, read_only)
+
+
+def upgrade_store(address: str | Path) -> tuple[str | None, str]:
+    """Bring an existing store to this version's schema; returns (version before, version after).
+
+    Raises: StoreError as `Store.open`, but for "old_schema".
+    """
+    engine = open_engine(address, create=False, read_only=False, durability="power", lock_timeout_s=30.0)
+    try:
+        return upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+def _connect(url: URL, durability: Durability, lock_timeout_s: float, read_only: bool) -> Engine:
     """An engine whose write transactions take the write lock at their start (SQLite), so that they never deadlock.
 
     Raises: StoreError "missing_driver" if psycopg is not installed.

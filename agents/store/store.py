@@ -16,7 +16,7 @@ from typing import Any, Self, Unpack
 from sqlalchemy import Engine, Table, delete, func, select
 
 from palaestra.agents.store import writing
-from palaestra.agents.store.database import Durability, connect, parse_address, prepare, transaction
+from palaestra.agents.store.database import Durability, open_engine, prepare, transaction
 from palaestra.agents.store.query import (
     Filters,
     IterationSummary,
@@ -76,15 +76,10 @@ class Store:
         Raises: StoreError "bad_address", "no_store", "not_a_store", "old_schema", "new_schema", "locked", "corrupt",
             "missing_driver", "unreachable".
         """
-        url = parse_address(address)
         create = create and not read_only
-        if url.drivername == "sqlite":
-            path = Path(str(url.database))
-            if path.is_dir():
-                raise StoreError("bad_address", f"{path} is a folder; did you mean {path / 'store.sqlite'}?")
-            if not path.parent.is_dir() or not (create or path.exists()):
-                raise StoreError("no_store", f"{path} does not exist; check the path, or create its folder first")
-        engine = connect(url, durability, lock_timeout_s, read_only)
+        engine = open_engine(
+            address, create=create, read_only=read_only, durability=durability, lock_timeout_s=lock_timeout_s
+        )
         try:
             prepare(engine, create=create)
         except BaseException:

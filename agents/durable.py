@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from palaestra.mcp_servers.errors import PalaestraError
+from palaestra.mcp_servers.errors import PalaestraError, StoreError
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EFBIG: "the file is too large"}
 
@@ -32,6 +32,28 @@ def replace_atomically(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def appearing(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary file to write in the block; it takes its name when the block ends and is deleted if it raises.
+
+    Raises: StoreError "exists", "no_folder", "disk_full", "io_error".
+    """
+    if path.exists() and not overwrite:
+        raise StoreError("exists", f"{path} exists; choose another name or allow overwriting it")
+    if not path.parent.is_dir():
+        raise StoreError("no_folder", f"{path.parent} does not exist; create it first")
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with disk_errors(StoreError, f"writing {path}", "Nothing was changed."):
+        try:
+            yield temporary
+            sync_file(temporary)
+            temporary.replace(path)
+            sync_folder(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def sync_file(path: Path) -> None:
