@@ -6,7 +6,27 @@ from typing import Any
 
 import gymnasium
 
-ENVIRONMENTS: dict[str, dict[str, Any]] = {}
+_SOKOBAN: dict[str, Any] = {
+    "entry_point": "palaestra.envs.sokoban.env:SokobanEnv",
+    "vector_entry_point": "palaestra.envs.sokoban.vector:SokobanVectorEnv",
+    "max_episode_steps": None,  # the limit is the environment's own, so that single and batched episodes agree
+}
+
+ENVIRONMENTS: dict[str, dict[str, Any]] = {
+    "palaestra/Sokoban-v0": _SOKOBAN,
+    "palaestra/SokobanGrid-v0": _SOKOBAN | {"kwargs": {"actions": "push4", "obs": "symbol", "info": "numeric"}},
+    "palaestra/SokobanReference-v0": _SOKOBAN
+    | {
+        "kwargs": {
+            "generator": "reference",
+            "actions": "full9",
+            "obs": "rgb",
+            "size": (10, 10),
+            "boxes": 4,
+            "max_steps": 120,
+        }
+    },
+}
 """id -> keyword arguments of `gymnasium.register`; entry points are strings, so registering imports nothing heavy."""
 
 

@@ -93,13 +93,12 @@ def _build(rows: list[str], title: str, source: str, line: int) -> Level:
     )
     if problem:
         raise TaskError("bad_level", f"{source}, line {line}: the level starting here has {problem}")
-    ring = Level(
-        len(rows) + 2,
-        width + 2,
-        bytes(width + 2) + b"".join(bytes([0, *row, 0]) for row in grid) + bytes(width + 2),
-    )
-    closed = _close(ring.cells, ring.width)
-    return Level(*_crop(closed, ring.height, ring.width), title)
+    ringed = bytes(width + 2) + b"".join(bytes([0, *row, 0]) for row in grid) + bytes(width + 2)
+    closed = _close(ringed, width + 2)
+    inner = [closed[i + 1 : i + 1 + width] for i in range(width + 2, len(closed) - width - 2, width + 2)]
+    if any(inner[0]) or any(inner[-1]) or any(row[0] or row[-1] for row in inner):  # open at the edge: keep the ring
+        return Level(len(rows) + 2, width + 2, closed, title)
+    return Level(len(rows), width, b"".join(inner), title)
 
 
 def _close(cells: bytes, width: int) -> bytes:
