@@ -190,7 +190,7 @@ class LiveEpisode:
             text = f"{self.slot.task.env_id} observes {type(observation).__name__}; rollouts need text observations"
             raise RolloutError("not_text", text)
         self._observation = observation
-        self._admissible = tuple(info.get("admissible_commands", ()))
+        self._admissible = tuple(info.get("admissible_commands", self.stage.builder.world.actions))
 
     def stop(self, reason: StopReason, failure: RolloutFailure | None) -> None:
         """End the episode for a reason other than the environment's own."""
