@@ -60,24 +60,25 @@ def law(logits_BV: Tensor, sampling: Sampling) -> Tensor:
     return torch.log_softmax(torch.empty_like(sorted_BV).scatter_(1, order_BV, sorted_BV), dim=-1)
 
 
-def draw(logprobs_BV: Tensor, uniforms_B: Tensor) -> Tensor:
+def draw(probabilities_BV: Tensor, uniforms_B: Tensor) -> Tensor:
     """Inverse-CDF draw: the first token whose cumulative probability exceeds u, in float64.
 
     Args:
-        logprobs_BV: float32 [B, V], nats.
+        probabilities_BV: float32 [B, V].
         uniforms_B: float64 [B] in [0, 1).
     Returns: int64 [B]; a token of probability 0 is never drawn.
     """
-    cdf_BV = logprobs_BV.exp().cumsum(dim=-1, dtype=torch.float64)
+    cdf_BV = probabilities_BV.cumsum(dim=-1, dtype=torch.float64)
     # float32 probabilities sum to 1 only within rounding: scale u by the true total rather than the other way round.
     target_B1 = (uniforms_B * cdf_BV[:, -1]).unsqueeze(-1)
     return torch.searchsorted(cdf_BV, target_B1, right=True).squeeze(-1)
 
 
-def entropy(logprobs_BV: Tensor) -> Tensor:
+def entropy(probabilities_BV: Tensor, logprobs_BV: Tensor) -> Tensor:
     """Entropy of each row's law: -sum p log p, float32 [B], nats; 0 log 0 = 0."""
-    entropy_B: Tensor = torch.special.entr(logprobs_BV.exp()).sum(dim=-1)
-    return entropy_B
+    finite_BV = logprobs_BV.clamp(min=torch.finfo(torch.float32).min)
+    negative_B: Tensor = torch.linalg.vecdot(probabilities_BV, finite_BV)
+    return negative_B.neg_()
 
 
 def stream_keys(seed: int, rows: Sequence[tuple[str, int]]) -> NDArray[np.uint64]:

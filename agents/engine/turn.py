@@ -53,8 +53,9 @@ class Turn:
         Raises: RolloutError "non_finite_logits" if a row has no law.
         """
         logprobs_BV = law(logits_BV, self._sampling)
+        probabilities_BV = logprobs_BV.exp()
         uniforms_B = torch.from_numpy(uniforms(self._keys_B[self.rows_B], self._step)).to(logits_BV.device)
-        tokens_B1 = draw(logprobs_BV, uniforms_B).clamp_(max=logits_BV.shape[1] - 1).unsqueeze(-1)
+        tokens_B1 = draw(probabilities_BV, uniforms_B).clamp_(max=logits_BV.shape[1] - 1).unsqueeze(-1)
         logprobs_B = logprobs_BV.gather(1, tokens_B1).squeeze(-1).cpu().numpy()
         if not np.isfinite(logprobs_B).all():
             raise RolloutError("non_finite_logits", "the model's logits are not finite: its weights are broken")
@@ -62,7 +63,7 @@ class Turn:
         jobs = self.rows_B[self.live_B]
         self.tokens[jobs, self._step] = self.last_B[self.live_B]
         self.logprobs[jobs, self._step] = logprobs_B[self.live_B]
-        self.entropies[jobs, self._step] = entropy(logprobs_BV).cpu().numpy()[self.live_B]
+        self.entropies[jobs, self._step] = entropy(probabilities_BV, logprobs_BV).cpu().numpy()[self.live_B]
         self._step += 1
         self.counts[jobs] = self._step
         self.live_B &= ~np.isin(self.last_B, self._stop_ids) & (self._step < self._budgets[self.rows_B])
