@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -204,12 +205,12 @@ class TrainBatch:
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote. Raises: StoreError "batch_read"."""
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             text = json.loads(arrays.pop("text").tobytes())
             tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
             return cls(**tensors, names=tuple(text["names"]), extras=tuple(text["extras"]))
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise StoreError("batch_read", f"{path} is not a batch file: {error}") from error
 
 
