@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
+from gymnasium.utils import RecordConstructorArgs
 
 from palaestra.envs.core.info import json_ready, merge_status
 from palaestra.envs.core.types import Action, ParseFailure, Step, StopReason, Task, Trajectory
 from palaestra.rewards.compose import Invalid, RewardFunction
 
 
-class RewardWrapper(gymnasium.Wrapper[str, str, str, str]):
+class RewardWrapper(gymnasium.Wrapper[str, str, str, str], RecordConstructorArgs):
     """Replaces each step's reward by the last step's reward of the episode so far.
 
     The reward function is asked after every step with the trajectory so far, so over an episode the rewards add up to
@@ -24,7 +25,8 @@ class RewardWrapper(gymnasium.Wrapper[str, str, str, str]):
     """
 
     def __init__(self, env: gymnasium.Env[str, str], reward: RewardFunction) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, reward=reward)
+        gymnasium.Wrapper.__init__(self, env)
         self._reward = reward
         self._task = Task(env.spec.id if env.spec else type(env.unwrapped).__name__, 0)
         self._steps: list[Step] = []

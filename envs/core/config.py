@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -24,21 +26,33 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, **data: Any) -> None:
-        try:
+        with _mistakes_of(type(self)):
             super().__init__(**data)
-        except ValidationError as error:
-            raise ConfigError("config", describe(type(self), error)) from error
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Build from a mapping; raises ConfigError as the constructor does."""
+        with _mistakes_of(cls):
+            return super().model_validate(obj, **options)
 
 
-def describe(model: type[BaseModel], error: ValidationError) -> str:
-    """Every mistake pydantic found, on one line each: the key, what is wrong, the value given."""
-    return "\n".join(_describe_one(model, dict(item)) for item in error.errors())
+@contextmanager
+def _mistakes_of(model: type[BaseModel]) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        text = "\n".join(_describe(model, dict(item)) for item in error.errors())
+        raise ConfigError("config", text) from error
 
 
-def _describe_one(model: type[BaseModel], item: dict[str, Any]) -> str:
+def _describe(model: type[BaseModel], item: dict[str, Any]) -> str:
+    """One mistake on one line: the key, what is wrong, the value given."""
     key = ".".join(str(part) for part in item["loc"])
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):  # a nested settings model has described its mistakes itself
+        return cause.message
     if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
         return f"{model.__name__}: unknown key {key!r}; {nearest(key, model.model_fields)}"
     given = repr(item["input"])
     shown = given if len(given) <= 80 else given[:77] + "..."
-    return f"{model.__name__}{'.' if key else ''}{key}: {item['msg']}; given {shown}"
+    return f"{model.__name__}{'.' if key else ''}{key}: {cause or item['msg']}; given {shown}"

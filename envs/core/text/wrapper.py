@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
 
 from palaestra.envs.core.info import merge_status
 from palaestra.envs.core.text.prompt import PromptBuilder, Transcript, World, estimate_tokens
@@ -17,7 +18,7 @@ from palaestra.envs.core.text.protocol import TextProtocol
 _CHARACTERS_PER_TOKEN = 16
 
 
-class TextAgentWrapper(gymnasium.Wrapper[str, str, str, str]):
+class TextAgentWrapper(gymnasium.Wrapper[str, str, str, str], RecordConstructorArgs):
     """An environment whose observation is the prompt and whose action is the whole response.
 
     A response that cannot be read reaches the environment as `NOOP`; `info["action_status"]` says why,
@@ -40,7 +41,8 @@ class TextAgentWrapper(gymnasium.Wrapper[str, str, str, str]):
         instruction: str = "",
         count_tokens: Callable[[str], int] = estimate_tokens,
     ) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, protocol=protocol, instruction=instruction, count_tokens=count_tokens)
+        gymnasium.Wrapper.__init__(self, env)
         self.protocol = protocol or TextProtocol()
         self._builder = PromptBuilder(self.protocol, World.of(env), count_tokens)
         self._instruction = instruction
