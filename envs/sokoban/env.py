@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import gymnasium
 import numpy as np
@@ -41,7 +41,7 @@ from palaestra.envs.sokoban.generator import Generated
 from palaestra.envs.sokoban.render import LEGENDS, draw_planes, draw_rgb, draw_text, text_charset
 from palaestra.envs.sokoban.sources import open_source, select
 
-METADATA: dict[str, Any] = {
+METADATA: Final[dict[str, Any]] = {
     "render_modes": ["ansi", "rgb_array"],
     "render_fps": 4,
     "world_name": "Sokoban",
@@ -61,6 +61,12 @@ def observation_space(config: SokobanConfig, height: int, width: int) -> spaces.
         return spaces.Box(0, 255, (side * height, side * width, 3), np.uint8)
     longest = height * (4 * width + 1)
     return spaces.Text(max(longest, 8192), min_length=1, charset=text_charset())
+
+
+def known_distance(level: Level) -> float | None:
+    """`solver.distance` as `info` holds it: always a float if known, so that a batch of them makes one array."""
+    found = solver.distance(level)
+    return None if found is None else float(found)
 
 
 class SokobanEnv(gymnasium.Env[Any, Any]):
@@ -115,7 +121,7 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
         if self._full:
             info |= texts(self._course, anchor, self._cells, self._language.listing(*self._here))
         if self.config.oracle_info:
-            info["oracle_distance"] = self.distance()
+            info["oracle_distance"] = known_distance(self.level)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -151,7 +157,7 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
             info |= texts(course, anchor, self._cells, self._language.listing(*self._here))
             info |= {"action_status": status, "action.name": action_name(codes)}
         if self.config.oracle_info:
-            info["oracle_distance"] = self.distance()
+            info["oracle_distance"] = known_distance(self.level)
         return observation, reward, solved, limit and not solved, info
 
     @property

@@ -16,7 +16,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from palaestra.envs.core.errors import ConfigError, TaskError, nearest
+from palaestra.envs.core.errors import ConfigError, nearest
 
 Mask = npt.NDArray[np.bool_]
 Infos = Sequence[Mapping[str, Any] | None]
@@ -120,15 +120,14 @@ class TextVectorEnv(VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._observations: list[Any] = [None] * num_envs
-        self._over = np.zeros(num_envs, np.bool_)
+        self._over: Mask = np.zeros(num_envs, np.bool_)
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Reset all environments, or those of `reset_mask`."""
         rest, group_size, mask = take_batch_options(options, self.num_envs)
-        rng = np.random.default_rng(None) if seed is None and group_size > 1 else np.random.default_rng(0)
-        seeds = spread_seeds(seed, self.num_envs, group_size, rng)
+        seeds = spread_seeds(seed, self.num_envs, group_size, self.np_random)
         infos: list[dict[str, Any] | None] = [None] * self.num_envs
         for i in np.flatnonzero(mask):
             self._observations[i], infos[i] = self.envs[i].reset(seed=seeds[i], options=dict(rest))
@@ -153,7 +152,7 @@ class TextVectorEnv(VectorEnv[Any, Any, Any]):
             if self.autoreset_mode is AutoresetMode.SAME_STEP and ended[:, i].any():
                 finals[i] = {"final_obs": self._observations[i], "final_info": infos[i]}
                 self._observations[i], infos[i] = env.reset()
-        self._over = ended.any(axis=0)
+        self._over = ended[0] | ended[1]
         return tuple(self._observations), rewards, ended[0], ended[1], pack_infos(infos, pack_infos(finals))
 
     def close_extras(self, **kwargs: Any) -> None:

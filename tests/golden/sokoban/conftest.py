@@ -1,0 +1,1 @@
+collect_ignore = ["produce.py"]  # runs where the original is installed
