@@ -4,7 +4,7 @@ A JSONL line is one episode:
 
     {"format": 1, "run_id": "sokoban", "iteration": 3, "phase": "train", "run": {...} or null,
      "rollout": {"rollout_id": ..., "trajectory": {"task": ..., "steps": [...], ...}, "completions": [...], ...},
-     "rewards": [{"name": "total", "value": 1.0, "step": -1, ...}]}
+     "reward": {"valid": true, "total": 1.0, "components": [...], ...} or null}
 
 `run` (config and creation time) comes with the first line of each run. Reading it back gives an equal store.
 """
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from palaestra.agents.durable import appearing
-from palaestra.agents.store import Filters, Receipt, RewardRecord, Store, StoredRollout
+from palaestra.agents.store import Filters, Receipt, Store, StoredRollout
 from palaestra.agents.types import Completion, FinishReason, Rollout, RolloutFailure, RolloutGroup, Sampling
 from palaestra.envs.core.types import Trajectory
 from palaestra.mcp_servers.errors import StoreError
+from palaestra.rewards.compose import Reward, reward_from_dict
 
 FORMAT = 1
 _PAGE = 256  # episodes of one Parquet row group
@@ -44,7 +45,7 @@ def export_jsonl(store: Store, path: Path, *, overwrite: bool = False, **filters
                 **place,
                 "run": runs.pop(stored.record.run_id, None),
                 "rollout": rollout_to_dict(stored.rollout),
-                "rewards": [asdict(reward) for reward in stored.rewards],
+                "reward": None if stored.reward is None else stored.reward.to_dict(),
             }
             file.write(json.dumps(line) + "\n")
             count += 1
@@ -70,7 +71,7 @@ def import_jsonl(store: Store, path: Path) -> Receipt:
                 store.add_run(run_id, run.get("config"), created_at=run.get("created_at"))
                 known[run_id] = None
             members = RolloutGroup(group, batch[0].rollout.trajectory.task, [line.rollout for line in batch])
-            rewards = {line.rollout.rollout_id: line.rewards for line in batch}
+            rewards = {line.rollout.rollout_id: line.reward for line in batch if line.reward is not None}
             receipt = store.append([members], run_id=run_id, iteration=iteration, phase=phase, rewards=rewards)
             stored, repeated = stored + receipt.stored, repeated + receipt.repeated
     return Receipt(stored, repeated)
@@ -111,7 +112,7 @@ class _Line:
     place: tuple[str, int, str, str]
     run: Mapping[str, Any] | None
     rollout: Rollout
-    rewards: tuple[RewardRecord, ...]
+    reward: Reward | None
 
 
 def _parse_lines(file: Iterable[bytes], path: Path) -> Iterator[_Line]:
@@ -121,9 +122,9 @@ def _parse_lines(file: Iterable[bytes], path: Path) -> Iterator[_Line]:
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']} is not {FORMAT}; export it with this version")
             rollout = rollout_from_dict(data["rollout"])
-            rewards = tuple(RewardRecord(**reward) for reward in data["rewards"])
+            reward = None if data["reward"] is None else reward_from_dict(data["reward"])
             place = (str(data["run_id"]), int(data["iteration"]), str(data["phase"]), rollout.group)
-            yield _Line(place, data["run"], rollout, rewards)
+            yield _Line(place, data["run"], rollout, reward)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             cause = f"{type(error).__name__}: {error}"
             message = f"{path}, line {number} is not an episode ({cause}); export it again or delete the line"
@@ -133,7 +134,7 @@ def _parse_lines(file: Iterable[bytes], path: Path) -> Iterator[_Line]:
 def export_parquet(store: Store, path: Path, *, overwrite: bool = False, **filters: Unpack[Filters]) -> int:
     """Write the episodes that match as one Parquet file with nested steps, completions and rewards (zstd).
 
-    Free-form parts (task, info, start, extras, evidence) are JSON text. Memory grows with one page of episodes.
+    Free-form parts (task, info, start, extras) are JSON text. Memory grows with one page of episodes.
 
     Returns: how many.  Raises: StoreError "missing_extra" if pyarrow is not installed; otherwise as `export_jsonl`.
     """
@@ -159,24 +160,18 @@ def _parquet_schema(pa: Any) -> Any:
     step |= {"terminated": flag, "truncated": flag, "info": text}
     completion = {"prompt_ids": tokens, "token_ids": tokens, "logprobs": reals, "entropies": reals}
     completion |= {"finish_reason": text, "continues": flag, "policy_version": number}
-    reward = {
-        "name": text,
-        "value": real,
-        "step": number,
-        "raw": real,
-        "weight": real,
-        "invalid": text,
-        "evidence": text,
-    }
+    component = {"name": text, "weight": real, "raw_S": reals, "value_S": reals, "evidence": text}
     columns = {
-        **dict.fromkeys(("run_id", "phase", "rollout_id", "group", "task_key", "env_id", "stop_reason"), text),
+        **dict.fromkeys(
+            ("run_id", "phase", "rollout_id", "group", "task_key", "env_id", "stop_reason", "reward_invalid"), text
+        ),
         **dict.fromkeys(("iteration", "member", "tokens"), number),
-        **dict.fromkeys(("score", "native_return"), real),
+        **dict.fromkeys(("score", "native_return", "reward"), real),
         **dict.fromkeys(("error_code", "final_observation", "task", "start", "extras"), text),
         "won": flag,
         "steps": pa.list_(pa.struct(step)),
         "completions": pa.list_(pa.struct(completion)),
-        "rewards": pa.list_(pa.struct(reward)),
+        "components": pa.list_(pa.struct(component)),
     }
     return pa.schema(columns)
 
@@ -184,6 +179,7 @@ def _parquet_schema(pa: Any) -> Any:
 def _parquet_row(stored: StoredRollout) -> dict[str, Any]:
     """Arrow takes the columns it knows from these dictionaries."""
     rollout, trajectory = stored.rollout, stored.rollout.trajectory
+    components = () if stored.reward is None else stored.reward.components
     steps = [
         {
             **asdict(step),
@@ -205,7 +201,7 @@ def _parquet_row(stored: StoredRollout) -> dict[str, Any]:
         "extras": json.dumps(dict(rollout.extras)),
         "steps": steps,
         "completions": [{**asdict(c), "finish_reason": c.finish_reason.value} for c in rollout.completions],
-        "rewards": [{**asdict(reward), "evidence": json.dumps(reward.evidence)} for reward in stored.rewards],
+        "components": [{**asdict(c), "evidence": _utf8(c.evidence)} for c in components],
     }
 
 

@@ -3,7 +3,6 @@
 from palaestra.agents.store.check import find_damage
 from palaestra.agents.store.database import Durability, upgrade_store
 from palaestra.agents.store.query import Filters, IterationSummary, RolloutRecord, StoredRollout
-from palaestra.agents.store.rows import RewardRecord
 from palaestra.agents.store.store import Receipt, RunRecord, Store
 
 __all__ = [
@@ -11,7 +10,6 @@ __all__ = [
     "Filters",
     "IterationSummary",
     "Receipt",
-    "RewardRecord",
     "RolloutRecord",
     "RunRecord",
     "Store",

@@ -12,11 +12,12 @@ from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Connection, Integer, Table, case, cast, func, select
 
-from palaestra.agents.store.rows import RewardRecord, Row, decode_reward, decode_rollout
+from palaestra.agents.store.reward_rows import decode_reward
+from palaestra.agents.store.rows import Row, decode_rollout
 from palaestra.agents.store.schema import completions, errors, rewards, rollouts, steps, tasks
 from palaestra.agents.types import Rollout
-from palaestra.envs.core.types import StopReason
 from palaestra.mcp_servers.errors import StoreError, nearest
+from palaestra.rewards.compose import Reward
 
 
 class Filters(TypedDict, total=False):
@@ -40,6 +41,8 @@ class RolloutRecord:
 
     Attributes:
         number: order of arrival, to page with.
+        stop_reason: value of a `StopReason`.
+        reward, reward_invalid: total, or why there is none; both None if it was not scored.
         tokens: sampled tokens.
         error_code: of the failure that ended the episode, if any.
     """
@@ -53,10 +56,12 @@ class RolloutRecord:
     member: int
     task_key: str
     env_id: str
-    stop_reason: StopReason
+    stop_reason: str
     won: bool
     score: float
     native_return: float
+    reward: float | None
+    reward_invalid: str | None
     steps: int
     tokens: int
     error_code: str | None
@@ -69,12 +74,14 @@ class StoredRollout:
 
     record: RolloutRecord
     rollout: Rollout
-    rewards: tuple[RewardRecord, ...]
+    reward: Reward | None
 
 
 @dataclass(frozen=True, slots=True)
 class IterationSummary:
-    """Sums over the rollouts of one iteration and phase; means are over all of them, failed ones included."""
+    """Sums over the rollouts of one iteration and phase; means are over all of them, failed ones included,
+    but `mean_reward` is over the valid rewards (None if there is none).
+    """
 
     run_id: str
     iteration: int
@@ -86,6 +93,8 @@ class IterationSummary:
     tokens: int
     mean_score: float
     mean_return: float
+    mean_reward: float | None
+    invalid_rewards: int
 
 
 _COLUMNS: dict[str, ColumnElement[Any]] = {
@@ -125,10 +134,7 @@ def records(
     joined = rollouts.join(tasks).outerjoin(errors)
     order = number.desc() if newest_first else number
     query = select(*_RECORD).select_from(joined).where(*wanted).order_by(order).limit(limit)
-    return [
-        RolloutRecord(**{**row, "stop_reason": StopReason(row["stop_reason"])})
-        for row in connection.execute(query).mappings()
-    ]
+    return [RolloutRecord(**row) for row in connection.execute(query).mappings()]
 
 
 def load(connection: Connection, wanted: Sequence[RolloutRecord]) -> list[StoredRollout]:
@@ -146,7 +152,7 @@ def load(connection: Connection, wanted: Sequence[RolloutRecord]) -> list[Stored
         step_rows, completion_rows, reward_rows, error_rows = (part.get(record.number, []) for part in parts.values())
         error = error_rows[0] if error_rows else None
         rollout = decode_rollout(main[record.number], of_task[record.task_key], step_rows, completion_rows, error)
-        found.append(StoredRollout(record, rollout, tuple(decode_reward(row) for row in reward_rows)))
+        found.append(StoredRollout(record, rollout, decode_reward(reward_rows)))
     return found
 
 
@@ -179,6 +185,8 @@ def summarise(connection: Connection, run_id: str | None) -> list[IterationSumma
         func.sum(c.n_tokens).label("tokens"),
         func.avg(c.score).label("mean_score"),
         func.avg(c.native_return).label("mean_return"),
+        func.avg(c.reward).label("mean_reward"),
+        func.count(c.reward_invalid).label("invalid_rewards"),
     )
     query = query.group_by(*keys).order_by(*keys)
     if run_id is not None:

@@ -94,28 +94,6 @@ def unpack_json(text: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class RewardRecord:
-    """One named component of a reward as stored: a finite value, or a reason why there is none.
-
-    Attributes:
-        name: e.g. "total", "progress"; unique within a step.
-        value: weighted value; None exactly if `invalid` is set.
-        step: the step it rewards; -1 for the episode as a whole.
-        raw, weight: what the value was made of, if known.
-        invalid: reason word, e.g. "scorer_error".
-        evidence: JSON-ready.
-    """
-
-    name: str
-    value: float | None
-    step: int = -1
-    raw: float | None = None
-    weight: float | None = None
-    invalid: str | None = None
-    evidence: Any = None
-
-
-@dataclass(frozen=True, slots=True)
 class EncodedRollout:
     """The rows of one episode; part rows lack only the number the database gives their rollout."""
 
@@ -179,30 +157,6 @@ def encode_rollout(rollout: Rollout) -> EncodedRollout:
     }
     row["digest"] = _digest(task, row, *step_rows, *completion_rows, error or {})
     return EncodedRollout(task, row, step_rows, completion_rows, error)
-
-
-def encode_reward(record: RewardRecord, rollout_id: str) -> dict[str, Any]:
-    """The row of one reward component.
-
-    Raises: StoreError "bad_reward" unless it has either a finite value or a reason; "not_json".
-    """
-    where = f"reward {record.name!r} of rollout {rollout_id!r}, step {record.step}"
-    if (record.value is None) == (record.invalid is None):
-        raise StoreError("bad_reward", f"{where} needs a value or an invalid reason, exactly one of them")
-    numbers = {key: getattr(record, key) for key in ("raw", "weight", "value")}
-    return {
-        "step": record.step,
-        "name": record.name,
-        "invalid": record.invalid,
-        "evidence": pack_json(record.evidence, f"{where}: evidence"),
-        **{key: None if n is None else _finite(n, f"{where}: {key}") for key, n in numbers.items()},
-    }
-
-
-def decode_reward(row: Row) -> RewardRecord:
-    """The inverse of `encode_reward`."""
-    kept = {key: row[key] for key in ("name", "value", "step", "raw", "weight", "invalid")}
-    return RewardRecord(**kept, evidence=unpack_json(row["evidence"]))
 
 
 def decode_rollout(

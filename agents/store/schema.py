@@ -66,6 +66,8 @@ rollouts = Table(
     Column("failed", Boolean, nullable=False, comment="has a row in errors"),
     Column("score", Double, nullable=False),
     Column("native_return", Double, nullable=False),
+    Column("reward", Double, comment="total, NULL if invalid or not scored"),
+    Column("reward_invalid", String, comment="reason, NULL if valid or not scored"),
     Column("n_steps", Integer, nullable=False),
     Column("n_tokens", Integer, nullable=False, comment="sampled tokens"),
     Column("final_observation", Text, nullable=False),
@@ -85,6 +87,8 @@ Index(
     rollouts.c.failed,
     rollouts.c.score,
     rollouts.c.native_return,
+    rollouts.c.reward,
+    rollouts.c.reward_invalid,
     rollouts.c.n_steps,
     rollouts.c.n_tokens,
 )
@@ -129,13 +133,14 @@ rewards = Table(
     "rewards",
     metadata,
     _part_of_rollout(),
-    Column("step", Integer, primary_key=True, comment="-1: of the whole episode"),
-    Column("name", String, primary_key=True),
-    Column("raw", Double),
-    Column("weight", Double),
-    Column("value", Double, comment="NULL if invalid"),
+    Column("position", Integer, primary_key=True, comment="0, 1, ...: components; -1: their sum"),
+    Column("name", String, nullable=False),
+    Column("weight", Double, comment="NULL for the sum"),
+    Column("value", Double, comment="sum over the steps; NULL if invalid or not finite"),
+    Column("raw_S", LargeBinary, nullable=False, comment="float64 per step; empty for the sum"),
+    Column("value_S", LargeBinary, nullable=False, comment="float64 per step; empty if invalid"),
     Column("invalid", String, comment="reason, NULL if valid"),
-    Column("evidence", Text, nullable=False, comment="JSON"),
+    Column("evidence", Text, nullable=False),
 )
 
 errors = Table(

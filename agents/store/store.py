@@ -7,7 +7,7 @@ acknowledgement was lost changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,11 +26,12 @@ from palaestra.agents.store.query import (
     records,
     summarise,
 )
-from palaestra.agents.store.rows import RewardRecord, encode_groups, pack_json, unpack_json
+from palaestra.agents.store.rows import encode_groups, pack_json, unpack_json
 from palaestra.agents.store.schema import completions, errors, rewards, rollouts, runs, steps, tasks
 from palaestra.agents.types import Rollout, RolloutGroup
 from palaestra.mcp_servers.errors import StoreError
 from palaestra.mcp_servers.framework.sources import Clock, system_clock, timestamp
+from palaestra.rewards.compose import Reward
 
 _TABLES: tuple[Table, ...] = (runs, tasks, rollouts, steps, completions, rewards, errors)
 _PAGE = 128  # rollouts read at a time
@@ -117,7 +118,7 @@ class Store:
         run_id: str,
         iteration: int,
         phase: str,
-        rewards: Mapping[str, Sequence[RewardRecord]] | None = None,
+        rewards: Mapping[str, Reward] | None = None,
     ) -> Receipt:
         """Store every rollout of the groups in one transaction; they are durable when this returns.
 
@@ -126,7 +127,7 @@ class Store:
             run_id: of a run that `add_run` registered.
             iteration: training step the rollouts belong to.
             phase: "train", "eval" or any word that tells kinds of rollouts apart.
-            rewards: components by rollout id.
+            rewards: by rollout id; leave out what is not scored.
         Raises: StoreError "unknown_run", "bad_rollout", "bad_reward", "not_json", "unknown_rollout" (a reward without
             its rollout), "rollout_exists" (same identity, other content), "disk_full", "locked".
         Cost: linear in tokens and characters, whatever the store already holds.
@@ -139,21 +140,16 @@ class Store:
             writing.insert_rollouts(connection, run_id, iteration, phase, fresh, reward_rows)
         return Receipt(stored=len(fresh), repeated=len(encoded) - len(fresh))
 
-    def set_rewards(self, run_id: str, iteration: int, components: Mapping[str, Sequence[RewardRecord]]) -> None:
+    def set_rewards(self, run_id: str, iteration: int, scored: Mapping[str, Reward]) -> None:
         """Replace the stored rewards of the named rollouts, all or none; to repair invalid rewards afterwards.
 
         Raises: StoreError "unknown_run", "unknown_rollout", "bad_reward".
         """
         with transaction(self.engine, writes=True) as connection:
             writing.require_run(connection, run_id)
-            numbers = {
-                name: stored[0]
-                for name, stored in writing.stored(connection, run_id, iteration, list(components)).items()
-            }
-            reward_rows = writing.encode_rewards(components, numbers)
-            for number in numbers.values():
-                connection.execute(delete(rewards).where(rewards.c.rollout == number))
-            writing.insert_rewards(connection, reward_rows, numbers)
+            there = writing.stored(connection, run_id, iteration, list(scored))
+            numbers = {name: number for name, (number, _) in there.items()}
+            writing.replace_rewards(connection, writing.encode_rewards(scored, numbers), numbers)
 
     def rewind(self, run_id: str, iteration: int) -> int:
         """Delete a run's rollouts of this and later iterations, before they are sampled again from a checkpoint.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from palaestra.agents.store.rows import EncodedRollout, RewardRecord, Row, encode_reward
+from palaestra.agents.store.reward_rows import encode_reward
+from palaestra.agents.store.rows import EncodedRollout, Row
 from palaestra.agents.store.schema import completions, errors, rewards, rollouts, runs, steps, tasks
 from palaestra.mcp_servers.errors import StoreError, nearest
+from palaestra.rewards.compose import Reward
 
 _CHUNK = 5_000  # values of one IN list; every database takes this many parameters
 
@@ -70,42 +72,51 @@ def insert_rollouts(
     insert_absent(connection, tasks, list({e.task["key"]: e.task for e in fresh}.values()))
     place = {"run_id": run_id, "iteration": iteration, "phase": phase}
     returning = insert(rollouts).returning(rollouts.c.rollout_id, rollouts.c.id)
-    inserted = connection.execute(returning, [{**e.rollout, **place} for e in fresh])
+    none = {"value": None, "invalid": None}
+    rows = []
+    for e in fresh:
+        whole = next(iter(reward_rows.get(e.rollout_id, ())), none)
+        rows.append({**e.rollout, **place, "reward": whole["value"], "reward_invalid": whole["invalid"]})
+    inserted = connection.execute(returning, rows)
     numbers: dict[str, int] = {name: number for name, number in inserted}
     for table, rows_of in ((steps, "steps"), (completions, "completions")):
-        rows = [{**row, "rollout": numbers[e.rollout_id]} for e in fresh for row in getattr(e, rows_of)]
-        _insert(connection, table, rows)
+        parts = [{**row, "rollout": numbers[e.rollout_id]} for e in fresh for row in getattr(e, rows_of)]
+        _insert(connection, table, parts)
     failures = [{**e.error, "rollout": numbers[e.rollout_id]} for e in fresh if e.error is not None]
     _insert(connection, errors, failures)
-    insert_rewards(connection, reward_rows, numbers)
+    _insert_rewards(connection, reward_rows, numbers)  # those of repeated rollouts are already there
 
 
-def encode_rewards(
-    components: Mapping[str, Sequence[RewardRecord]], rollout_ids: Collection[str]
-) -> dict[str, list[Row]]:
+def encode_rewards(scored: Mapping[str, Reward], rollout_ids: Collection[str]) -> dict[str, list[Row]]:
     """Reward rows by rollout id.
 
     Raises: StoreError "unknown_rollout" for a reward without its rollout, "bad_reward".
     """
-    for name in components:
+    for name in scored:
         if name not in rollout_ids:
-            raise StoreError(
-                "unknown_rollout", f"rewards for {name!r}, which is not there; {nearest(name, rollout_ids)}"
-            )
-    rows: dict[str, list[Row]] = {
-        name: [encode_reward(record, name) for record in records] for name, records in components.items()
-    }
-    for name, own in rows.items():
-        keys = [(row["step"], row["name"]) for row in own]
-        if len(dict.fromkeys(keys)) < len(keys):
-            raise StoreError("bad_reward", f"rollout {name!r} has two rewards of one name in a step; rename one")
-    return rows
+            hint = nearest(name, rollout_ids)
+            raise StoreError("unknown_rollout", f"a reward is given for {name!r}, which is not there; {hint}")
+    return {name: encode_reward(reward, name) for name, reward in scored.items()}
 
 
-def insert_rewards(
+def replace_rewards(
     connection: Connection, reward_rows: Mapping[str, Sequence[Row]], numbers: Mapping[str, int]
 ) -> None:
-    """Insert reward rows of the rollouts in `numbers`; those of others belong to a repeated append and are there."""
+    """Put these rewards in the place of what is stored for their rollouts."""
+    if not reward_rows:
+        return
+    whole = [
+        {"number": numbers[name], "reward": own[0]["value"], "reward_invalid": own[0]["invalid"]}
+        for name, own in reward_rows.items()
+    ]
+    connection.execute(delete(rewards).where(rewards.c.rollout == bindparam("number")), whole)
+    connection.execute(update(rollouts).where(rollouts.c.id == bindparam("number")), whole)
+    _insert_rewards(connection, reward_rows, numbers)
+
+
+def _insert_rewards(
+    connection: Connection, reward_rows: Mapping[str, Sequence[Row]], numbers: Mapping[str, int]
+) -> None:
     rows = [{**row, "rollout": numbers[name]} for name, own in reward_rows.items() if name in numbers for row in own]
     _insert(connection, rewards, rows)
 

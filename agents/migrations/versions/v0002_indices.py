@@ -10,7 +10,8 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Create them; takes time in proportion to the number of rollouts."""
-    summary = ["run_id", "iteration", "phase", "won", "failed", "score", "native_return", "n_steps", "n_tokens"]
+    summary = ["run_id", "iteration", "phase", "won", "failed", "score", "native_return", "reward", "reward_invalid"]
+    summary += ["n_steps", "n_tokens"]
     op.create_index("ix_rollouts_summary", "rollouts", summary)
     op.create_index("ix_rollouts_rollout_id", "rollouts", ["rollout_id"])
     op.create_index("ix_rollouts_group", "rollouts", ["run_id", "group_id"])
