@@ -117,7 +117,7 @@ def _bounded(log_weights_BT: Tensor, mask_BT: Tensor, config: ObjectiveConfig) -
     """Weights after truncation or masking, 1 outside the mask, mean 1 over the mask if asked for."""
     settings = _settings(config)
     low, high = bounds(settings.rollout_is_threshold)
-    raw_BT = log_weights_BT.exp()
+    raw_BT = log_weights_BT.detach().exp()
     if low == -torch.inf:
         weights_BT = raw_BT.clamp(max=high)
     else:

@@ -15,11 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import palaestra.trainers.advantages
-import palaestra.trainers.objectives.gigpo  # noqa: F401 - like the estimators above, imported to fill its registry
 from palaestra.mcp_servers.errors import TrainingError
 from palaestra.trainers.batch import Denominators, TrainBatch
-from palaestra.trainers.objectives import aggregation, kl, surrogate  # noqa: F401 - fill their registries
 from palaestra.trainers.objectives.config import ObjectiveConfig
 from palaestra.trainers.objectives.entropy import adapted_coefficient, top_entropy_mask
 from palaestra.trainers.objectives.mismatch import correction

@@ -43,7 +43,7 @@ KlFn = Callable[[Tensor, Tensor, ObjectiveConfig], Tensor]
 
 
 class Registry(Generic[F]):
-    """Name -> function, filled by a decorator.
+    """Name -> function, filled by a decorator; the built-in ones live in `homes`, imported on first use.
 
     >>> shapes: Registry[Callable[[float], float]] = Registry("shape")
     >>> @shapes.register("square")
@@ -58,18 +58,21 @@ class Registry(Generic[F]):
 [unknown_shape]
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *homes: str) -> None:
         self.kind = kind
+        self._homes = homes
         self._entries: dict[str, F] = {}
 
     def register(self, name: str, *, override: bool = False) -> Callable[[F], F]:
         """Decorator entering a function under `name`. Raises: ConfigError "name_taken" unless `override`."""
         if ":" in name:
             raise ConfigError("bad_name", f"{self.kind} name {name!r} contains ':', which marks an import")
-        if name in self._entries and not override:
-            raise ConfigError("name_taken", f"{self.kind} {name!r} is registered already; pass override=True")
 
         def enter(function: F) -> F:
+            if function.__module__ not in self._homes:
+                self._load_homes()
+            if name in self._entries and not override:
+                raise ConfigError("name_taken", f"{self.kind} {name!r} is registered already; pass override=True")
             self._entries[name] = function
             return function
 
@@ -82,13 +85,19 @@ class Registry(Generic[F]):
         """
         if ":" in name:
             return self._imported(name)
+        self._load_homes()
         if name not in self._entries:
             raise ConfigError(f"unknown_{self.kind}", f"unknown {self.kind} {name!r}; {nearest(name, self._entries)}")
         return self._entries[name]
 
     def names(self) -> list[str]:
         """All registered names, sorted."""
+        self._load_homes()
         return sorted(self._entries)
+
+    def _load_homes(self) -> None:
+        for home in self._homes:
+            importlib.import_module(home)
 
     def _imported(self, name: str) -> F:
         module, _, attribute = name.partition(":")
@@ -101,9 +110,10 @@ class Registry(Generic[F]):
         return function
 
 
-advantages: Registry[AdvantageFn] = Registry("advantage")
+_HERE = "palaestra.trainers.objectives"
+advantages: Registry[AdvantageFn] = Registry("advantage", "palaestra.trainers.advantages", f"{_HERE}.gigpo")
 token_weights: Registry[TokenWeightFn] = Registry("token_weight")
-policy_losses: Registry[PolicyLossFn] = Registry("policy_loss")
-aggregations: Registry[AggregationFn] = Registry("aggregation")
-mismatches: Registry[MismatchFn] = Registry("mismatch")
-kls: Registry[KlFn] = Registry("kl")
+policy_losses: Registry[PolicyLossFn] = Registry("policy_loss", f"{_HERE}.surrogate")
+aggregations: Registry[AggregationFn] = Registry("aggregation", f"{_HERE}.aggregation")
+mismatches: Registry[MismatchFn] = Registry("mismatch", f"{_HERE}.mismatch")
+kls: Registry[KlFn] = Registry("kl", f"{_HERE}.kl")

@@ -85,7 +85,8 @@ def sapo(
     Source: arXiv 2511.20347; defaults tau+ = 1.0, tau- = 1.05.
     """
     ratio_BT = log_ratio(logprobs_BT, old_logprobs_BT, mask_BT).exp()
-    tau_BT = torch.where(advantages_BT > 0, config.sapo_tau_pos, config.sapo_tau_neg).to(ratio_BT.dtype)
+    rising, falling = ratio_BT.new_tensor(config.sapo_tau_pos), ratio_BT.new_tensor(config.sapo_tau_neg)
+    tau_BT = torch.where(advantages_BT > 0, rising, falling)
     gate_BT = torch.sigmoid(tau_BT * (ratio_BT - 1.0)) * 4.0 / tau_BT
     return _masked(-advantages_BT * gate_BT, mask_BT), {"ratio": ratio_BT.detach()}
 
