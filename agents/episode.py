@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 
+from palaestra.agents.failure import failure_of
 from palaestra.agents.policies.base import TurnReply, TurnRequest
 from palaestra.agents.types import Completion, Rollout, RolloutFailure
 from palaestra.envs.core.info import json_ready, merge_status
@@ -216,8 +217,3 @@ class LiveEpisode:
             failure=self._failure,
             extras=self._extras,
         )
-
-
-def failure_of(stage: str, error: PalaestraError) -> RolloutFailure:
-    """An error as data: where it happened, its original type, its code and message."""
-    return RolloutFailure(stage, type(error.__cause__ or error).__name__, error.code, error.message)

@@ -13,7 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from palaestra.agents.episode import LiveEpisode, Slot, Stage, StagePool, failure_of
+from palaestra.agents.episode import LiveEpisode, Slot, Stage, StagePool
+from palaestra.agents.failure import failure_of
 from palaestra.agents.policies.base import Policy, TurnReply, TurnRequest
 from palaestra.agents.types import Rollout, RolloutFailure, RolloutGroup
 from palaestra.envs.core.text.prompt import PromptBuilder, World, estimate_tokens

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from palaestra.agents.failure import failure_of
 from palaestra.agents.policies.base import TurnReply, TurnRequest
 from palaestra.agents.types import RolloutFailure
 from palaestra.envs.core.text.protocol import TextProtocol
@@ -32,7 +33,7 @@ class SoloPolicy(ABC):
             with boundary("policy_failed", RolloutError):
                 return TurnReply(self.respond(request))
         except PalaestraError as error:
-            return RolloutFailure("policy", type(error.__cause__ or error).__name__, error.code, error.message)
+            return failure_of("policy", error)
 
     def respond(self, request: TurnRequest) -> str:
         """The whole response for one request."""
