@@ -33,16 +33,17 @@ _SEEDS = 1 << 31
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """What became of every task, entry i of each being task i.
+    """What became of every episode, entry i of each array being episode i: groups in order, members in order.
 
-    An episode that failed (`failed`) is a task not won: a policy cannot rise by breaking.
+    An episode that failed is one not won: a policy cannot rise by breaking. Intervals take the episodes as independent,
+    which holds for one per task.
 
     Attributes:
         won: bool [N].
         lengths: int64 [N], environment steps taken.
         returns: float64 [N], sums of native rewards.
         strata: [N], band of the optimal number of moves at reset; "unknown" where the environment cannot say.
-        groups: [N] groups of one rollout each.
+        groups: the episodes themselves; one of one rollout per task from `evaluate`.
     """
 
     won: npt.NDArray[np.bool_]
@@ -51,10 +52,23 @@ class Evaluation:
     strata: tuple[str, ...]
     groups: tuple[RolloutGroup, ...]
 
+    @classmethod
+    def of(cls, groups: Sequence[RolloutGroup]) -> Evaluation:
+        """Sum up rollouts that were collected elsewhere; cost as `optimal_moves`."""
+        rollouts = [rollout for group in groups for rollout in group.rollouts]
+        moves = optimal_moves([group.task for group in groups])
+        return cls(
+            won=np.array([r.trajectory.won and r.failure is None for r in rollouts], dtype=np.bool_),
+            lengths=np.array([len(r.trajectory.steps) for r in rollouts], dtype=np.int64),
+            returns=np.array([r.trajectory.native_return for r in rollouts], dtype=np.float64),
+            strata=tuple(length_band(m) for m, group in zip(moves, groups, strict=True) for _ in group.rollouts),
+            groups=tuple(groups),
+        )
+
     @property
     def rollouts(self) -> tuple[Rollout, ...]:
-        """The one rollout of every task."""
-        return tuple(group.rollouts[0] for group in self.groups)
+        """All episodes, in the order of the arrays."""
+        return tuple(rollout for group in self.groups for rollout in group.rollouts)
 
     @property
     def failed(self) -> int:
@@ -77,11 +91,12 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready summary: rates with intervals, means, stop reasons; episodes themselves are left out."""
         return {
-            "episodes": len(self.groups),
+            "tasks": len(self.groups),
+            "episodes": len(self.won),
             "success": self.success.to_dict(),
             "by_stratum": {name: rate.to_dict() for name, rate in self.by_stratum().items()},
-            "mean_return": float(self.returns.mean()) if self.groups else None,
-            "mean_length": float(self.lengths.mean()) if self.groups else None,
+            "mean_return": float(self.returns.mean()) if self.won.size else None,
+            "mean_length": float(self.lengths.mean()) if self.won.size else None,
             "stop_reasons": self.stop_reasons(),
             "failed": self.failed,
         }
@@ -165,15 +180,7 @@ def evaluate(
     if not tasks:
         raise ConfigError("n", "there is no task to evaluate on; pass at least one")
     groups = collect(tasks, policy, protocol=protocol, max_live=max_live, prefix=prefix, cancelled=cancelled)
-    trajectories = [group.rollouts[0].trajectory for group in groups]
-    sound = [group.rollouts[0].failure is None for group in groups]
-    return Evaluation(
-        won=np.array([played.won and ok for played, ok in zip(trajectories, sound, strict=True)], dtype=np.bool_),
-        lengths=np.array([len(played.steps) for played in trajectories], dtype=np.int64),
-        returns=np.array([played.native_return for played in trajectories], dtype=np.float64),
-        strata=tuple(length_band(moves) for moves in optimal_moves(tasks)),
-        groups=tuple(groups),
-    )
+    return Evaluation.of(groups)
 
 
 def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> AnyEnv:
