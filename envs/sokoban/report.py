@@ -100,24 +100,35 @@ class BatchReport:
         anchors = draw_texts(boards.cells_NC, self.width, self.config.text_style)
         infos: list[dict[str, Any] | None] = [None] * len(steps_N)
         steps, on_target, players = steps_N.tolist(), boards.on_target_N.tolist(), boards.player_N.tolist()
+        happened = [None] * len(steps) if done is None else _happenings(done)
+        packed, size = boards.cells_NC.tobytes(), boards.cells_NC.shape[1]
         for i in np.flatnonzero(said_N).tolist():
-            cells, course = boards.cells_NC[i].tobytes(), courses_N[i]
+            cells, course = packed[i * size : (i + 1) * size], courses_N[i]
             info = numbers(course, steps[i], on_target[i])
-            if done is not None and done.stepped_N[i]:
-                info |= _what_happened(done, i)
+            if (what := happened[i]) is not None:
+                info |= what
             listing = self.language.listing(cells, players[i], self.width)
             infos[i] = info | texts(course, anchors[i], cells, listing)
         return infos
 
 
-def _what_happened(done: Outcome, i: int) -> dict[str, Any]:
-    status = NOT_IN_LANGUAGE if not done.known_N[i] else OK if done.listed_N[i] else INADMISSIBLE
-    info = outcome(status, bool(done.moved_player_N[i]), bool(done.moved_box_N[i]))
-    info["action_status"] = status
-    info["action.name"] = action_name(tuple(code for code in done.codes_NA[i].tolist() if code >= 0))
-    if done.solved_N[i] or done.limit_N[i]:
-        info |= {"maxsteps_used": bool(done.limit_N[i]), "all_boxes_on_target": bool(done.solved_N[i])}
-    return info
+def _happenings(done: Outcome) -> list[dict[str, Any] | None]:
+    """What only a step says, per environment; None where none was made."""
+    columns = (done.stepped_N, done.known_N, done.listed_N, done.moved_player_N, done.moved_box_N, done.solved_N)
+    rows = zip(*(column.tolist() for column in (*columns, done.limit_N, done.codes_NA)), strict=True)
+    infos: list[dict[str, Any] | None] = []
+    for stepped, known, listed, moved_player, moved_box, solved, limit, codes in rows:
+        if not stepped:
+            infos.append(None)
+            continue
+        status = NOT_IN_LANGUAGE if not known else OK if listed else INADMISSIBLE
+        info = outcome(status, moved_player, moved_box)
+        info["action_status"] = status
+        info["action.name"] = action_name(tuple([code for code in codes if code >= 0]))
+        if solved or limit:
+            info |= {"maxsteps_used": limit, "all_boxes_on_target": solved}
+        infos.append(info)
+    return infos
 
 
 def _masked(mask_N: Flags, values: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ the functions here instead. Either way a batch of N equals N single environments
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import gymnasium
@@ -70,22 +72,30 @@ def pack_infos(infos: Infos, into: dict[str, Any] | None = None) -> dict[str, An
     ([True, False, False], [True, False, True])
     """
     packed: dict[str, Any] = {} if into is None else into
-    keys = {key: None for info in infos if info is not None for key in info}
-    for key in keys:
-        held = [info is not None and key in info for info in infos]
-        values = [info[key] if info is not None and has else None for info, has in zip(infos, held, strict=True)]
-        packed[key] = _pack_values(key, values, held)
-        packed[f"_{key}"] = np.array(held, np.bool_)
+    said = [_SILENT if info is None else info for info in infos]
+    for key, count in Counter(chain.from_iterable(said)).items():
+        if count == len(said):  # the usual case, kept quick
+            packed[key] = _pack_values(key, [info[key] for info in said], None)
+            packed[f"_{key}"] = np.ones(count, np.bool_)
+        else:
+            held = [key in info for info in said]
+            packed[key] = _pack_values(key, [info.get(key) for info in said], held)
+            packed[f"_{key}"] = np.array(held, np.bool_)
     return packed
 
 
-def _pack_values(key: str, values: list[Any], held: list[bool]) -> Any:
-    first = values[held.index(True)]
-    if isinstance(first, dict) and key != "final_obs":
-        return pack_infos(values)
+_SILENT: Final[Mapping[str, Any]] = {}
+
+
+def _pack_values(key: str, values: list[Any], held: list[bool] | None) -> Any:
+    first = values[held.index(True) if held else 0]
     kind = type(first)
-    if key != "final_obs" and (kind in (int, float, bool) or issubclass(kind, np.number)):
-        return np.array([value if has else 0 for value, has in zip(values, held, strict=True)], dtype=kind)
+    if key != "final_obs":
+        if kind is dict:
+            return pack_infos(values)
+        if kind in (int, float, bool) or issubclass(kind, np.number):
+            known = values if held is None else [value if has else 0 for value, has in zip(values, held, strict=True)]
+            return np.array(known, dtype=kind)
     array = np.full(len(values), None, dtype=object)
     array[:] = values
     return array
