@@ -138,9 +138,10 @@ class DecodeEngine:
         try:
             turn = self._run(jobs, sampling)
         except BaseException:
-            # Rows may be half written: forget them, the tokens were not touched and are prefilled again.
-            for job in jobs:
-                self._table.release(job.stream)
+            # Rows may be half written, or hold NaN that a mask does not hide (0 * NaN): begin with clean memory.
+            # No stream's tokens were touched, so all are simply prefilled again.
+            self._table.drop_all()
+            self._cache = self._model.new_cache()
             raise
         for row, job in enumerate(jobs):
             results[job.index] = self._commit(job, row, turn)

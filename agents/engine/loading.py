@@ -33,7 +33,7 @@ def load_engine(
     Args:
         directory: of any causal language model.
         config: limits and number format.
-        stop_ids: tokens that end a turn; by default the directory's eos_token_id.
+        stop_ids: tokens that end a turn, () for none; by default the directory's eos_token_id.
         backend: "decode" is our engine (Qwen3-shaped models), "transformers" runs any architecture, "auto" takes the
             first that can.
     Raises: ConfigError "model_directory" for a missing or broken directory, "architecture" if backend="decode" cannot
@@ -47,7 +47,7 @@ def load_engine(
     if config.max_len > positions:
         raise ConfigError("max_len", f"max_len={config.max_len} exceeds the {positions} positions of {path}")
     stops = tuple(stop_ids) if stop_ids is not None else end_ids(path, model_config)
-    if not stops:
+    if stop_ids is None and not stops:
         raise ConfigError("stop_ids", f"{path} names no eos_token_id: pass stop_ids")
     if backend != "transformers":
         try:

@@ -33,7 +33,7 @@ class TransformersEngine:
 
     def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int], config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
-        self._model = model.eval()
+        self.model = model.eval()
         self._device = torch.device(self.config.device)
         self._vocab_size = int(model.config.vocab_size)
         self._stop_ids = np.array(sorted(stop_ids), dtype=np.int64)
@@ -68,13 +68,13 @@ class TransformersEngine:
     def update_weights(self, weights: Weights) -> int:
         """Copy new weights into the model."""
         tensors: Mapping[str, Tensor] = weights.state_dict() if isinstance(weights, nn.Module) else weights
-        own = self._model.state_dict()
+        own = self.model.state_dict()
         wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
-        named = {name for name, _ in self._model.named_parameters()}
+        named = {name for name, _ in self.model.named_parameters()}
         wrong.extend(sorted(named.difference(tensors)))
         if wrong:
             raise TrainingError("weights", f"{', '.join(wrong[:3])}: missing or of another shape than the model's")
-        self._model.load_state_dict(dict(tensors), strict=False)
+        self.model.load_state_dict(dict(tensors), strict=False)
         self._version += 1
         return self._version
 
@@ -93,7 +93,7 @@ class TransformersEngine:
         positions_BT = (mask_BT.cumsum(dim=-1) - 1).clamp_(min=0)
         cache = DynamicCache()
         while True:
-            logits_BV = self._model(
+            logits_BV = self.model(
                 input_ids=ids_BT, attention_mask=mask_BT, position_ids=positions_BT, past_key_values=cache,
                 use_cache=True, logits_to_keep=1,
             ).logits[:, -1]  # fmt: skip
