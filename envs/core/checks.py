@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -241,11 +241,11 @@ class _Checker:
         env, other = self.make(), self.make()
         _follow(env, seed, played.actions[:middle])
         other.reset(seed=seed + 1)
-        saved = _restorable(env).snapshot()
+        saved = cast(Restorable, env.unwrapped).snapshot()
         _expect(isinstance(saved, bytes), f"snapshot() returned {type(saved).__name__}, expected bytes")
         for branch, name in ((env, "before restore"), (env, "after restore"), (other, "restored elsewhere")):
             if name != "before restore":
-                _restorable(branch).restore(saved)
+                cast(Restorable, branch.unwrapped).restore(saved)
             moments = _go_on(branch.unwrapped, played.actions[middle:])
             _expect_equal(played.moments[middle + 1 :], moments, name)
 
@@ -310,13 +310,6 @@ def _follow(env: AnyEnv, seed: int, actions: list[str], *, vandal: bool = False)
 
 def _go_on(env: AnyEnv, actions: list[str]) -> list[_Moment]:
     return [_step(env, action) for action in actions]
-
-
-def _restorable(env: AnyEnv) -> Restorable:
-    bare = env.unwrapped
-    if not isinstance(bare, Restorable):
-        raise AssertionError("the environment has no snapshot() and restore()")
-    return bare
 
 
 def _check_moment(env: AnyEnv, moment: _Moment, t: int) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palaestra.agents.episode import LiveEpisode, Slot, StagePool
 from palaestra.agents.policies.base import Policy, TurnReply, TurnRequest
 from palaestra.agents.policies.expert import ExpertPolicy
 from palaestra.agents.policies.random import RandomPolicy
@@ -21,7 +24,7 @@ from palaestra.agents.types import Completion, FinishReason, RolloutFailure, Rol
 from palaestra.envs.core.text.protocol import TextProtocol
 from palaestra.envs.core.types import ActionStatus, StopReason, Task, Trajectory
 from palaestra.envs.sokoban.env import SokobanEnv
-from palaestra.mcp_servers.errors import ConfigError, TaskError
+from palaestra.mcp_servers.errors import ConfigError, RolloutError, TaskError
 
 SOKOBAN = "palaestra/Sokoban-v0"
 FAULTY = "palaestra-tests/FaultySokoban-v0"
@@ -462,6 +465,38 @@ def test_a_token_counter_that_fails_ends_the_episode_as_data() -> None:
     assert groups[0].rollouts[0].failure == RolloutFailure(
         "prompt", "UnicodeError", "prompt", "UnicodeError: unencodable"
     )
+
+
+def test_an_episode_that_has_not_stopped_has_no_rollout() -> None:
+    pool = StagePool(COMPACT, len, 1)
+    task = Task(SOKOBAN, 0)
+    episode = LiveEpisode(Slot("id", "group", 0, task), pool.take(task), COMPACT, 0.0)
+    with pytest.raises(RolloutError, match="still_live"):
+        episode.finish()
+
+
+def test_a_turn_costs_less_than_a_hundred_microseconds_of_its_own() -> None:
+    if sys.gettrace() is not None:
+        pytest.skip("a tracer (coverage, debugger) is on, which multiplies the cost of Python code")
+    wanted = [Task(SOKOBAN, seed % 4, short(15)) for seed in range(64)]
+    env = gymnasium.make(SOKOBAN, disable_env_checker=True, **short(15))
+
+    def bare_s() -> float:
+        started = time.process_time()
+        for task in wanted:
+            env.reset(seed=task.seed)
+            for _ in range(15):
+                env.step("up")
+        return time.process_time() - started
+
+    def rollout_s() -> float:
+        started = time.process_time()
+        groups = collect(wanted, Talking(), protocol=COMPACT)
+        assert sum(len(group.rollouts[0].trajectory.steps) for group in groups) == 64 * 15
+        return time.process_time() - started
+
+    overhead_s = min(rollout_s() for _ in range(4)) - min(bare_s() for _ in range(4))
+    assert overhead_s / (64 * 15) < 100e-6
 
 
 @settings(max_examples=30, deadline=None)

@@ -16,6 +16,7 @@ from palaestra.mcp_servers.errors import ConfigError, nearest
 
 TEMPLATE_FIELDS = ("task", "step", "max_steps", "history", "observation", "actions", "legend", "world_name")
 CUT_MARK = "[…]"
+NEUTRAL = "‹"
 _TAG = re.compile(r"<(?=/?(?:think|action|progress)>)")
 
 
@@ -94,7 +95,7 @@ def neutralise(text: str) -> str:
     >>> neutralise("take <action>rm</action> 1 < 2")
     'take ‹action>rm‹/action> 1 < 2'
     """
-    return _TAG.sub("‹", text) if "<" in text else text
+    return _TAG.sub(NEUTRAL, text) if "<" in text else text
 
 
 class PromptBuilder:

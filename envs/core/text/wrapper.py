@@ -11,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from palaestra.envs.core.info import merge_status
-from palaestra.envs.core.text.prompt import PromptBuilder, Transcript, World, estimate_tokens
+from palaestra.envs.core.text.prompt import CUT_MARK, NEUTRAL, PromptBuilder, Transcript, World, estimate_tokens
 from palaestra.envs.core.text.protocol import TextProtocol
 
 # Four characters a token is the estimate; sixteen leaves room for every language.
@@ -44,11 +44,13 @@ class TextAgentWrapper(gymnasium.Wrapper[str, str, str, str], RecordConstructorA
         RecordConstructorArgs.__init__(self, protocol=protocol, instruction=instruction, count_tokens=count_tokens)
         gymnasium.Wrapper.__init__(self, env)
         self.protocol = protocol or TextProtocol()
-        self._builder = PromptBuilder(self.protocol, World.of(env), count_tokens)
+        world = World.of(env)
+        self._builder = PromptBuilder(self.protocol, world, count_tokens)
         self._instruction = instruction
         self._transcript = Transcript()
         self._bare_observation = ""
-        charset = "".join(sorted(set(string.printable) | _characters(env.observation_space) | set("‹›…")))
+        spoken = string.printable + world.name + world.legend + instruction + NEUTRAL + CUT_MARK
+        charset = "".join(sorted(set(spoken) | _characters(env.observation_space)))
         self.observation_space = spaces.Text(
             max_length=_CHARACTERS_PER_TOKEN * self.protocol.prompt_tokens, min_length=0, charset=charset
         )
