@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
@@ -38,7 +39,7 @@ from palaestra.envs.sokoban.episode import (
     texts,
 )
 from palaestra.envs.sokoban.generator import Generated
-from palaestra.envs.sokoban.render import LEGENDS, draw_planes, draw_rgb, draw_text, text_charset
+from palaestra.envs.sokoban.render import LEGENDS, ROW_END, draw_ended, draw_planes, draw_rgb, end_rows, text_charset
 from palaestra.envs.sokoban.sources import open_source, select
 
 METADATA: Final[dict[str, Any]] = {
@@ -48,6 +49,9 @@ METADATA: Final[dict[str, Any]] = {
     "legend": LEGENDS["compact"],
     "actions": WORDS,
 }
+
+
+_ROW_END: Final = bytes([ROW_END])
 
 
 def observation_space(config: SokobanConfig, height: int, width: int) -> spaces.Space[Any]:
@@ -93,6 +97,7 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
         self.metadata = METADATA | {"legend": LEGENDS[self.config.text_style]}  # type: ignore[misc]
         self._source = open_source(self.config)
         self._width = self._source.width
+        self._stride = self._width + 1
         self._language = ActionLanguage(self.config)
         self.action_space = self._language.space()
         self.observation_space = observation_space(self.config, self._source.height, self._width)
@@ -112,14 +117,15 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
         made = select(self._source, self.config, options, self._root, self._episode)
         self._episode += 1
         self._course = Course.of(made)
-        self._cells = bytearray(made.level.cells)
-        self._player = made.level.player
+        self._place(made.level.cells)
         self._on_target = made.level.boxes_on_target
         self._steps, self._over = 0, False
         observation, anchor = self._observe()
         info = numbers(self._course, 0, self._on_target)
         if self._full:
-            info |= texts(self._course, anchor, self._cells, self._language.listing(*self._here))
+            info |= texts(
+                self._course, anchor, self._board(), self._language.listing(self._cells, self._player, self._stride)
+            )
         if self.config.oracle_info:
             info["oracle_distance"] = known_distance(self.level)
         return observation, info
@@ -133,10 +139,10 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
         status = OK if known else NOT_IN_LANGUAGE
         reward, moved_player, moved_box, solved, limit = 0.0, False, False, False, False
         for code in codes:
-            if status is OK and not self._language.is_listed(code, *self._here):
+            if status is OK and not self._language.is_listed(code, self._cells, self._player, self._stride):
                 status = INADMISSIBLE
             start = self._player
-            self._player, pushed, change = step(self._cells, start, code, self._width)
+            self._player, pushed, change = step(self._cells, start, code, self._stride)
             self._steps += 1
             self._on_target += change
             moved_player |= self._player != start
@@ -154,32 +160,39 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
         if self._over:
             info |= {"maxsteps_used": limit, "all_boxes_on_target": solved}
         if self._full:
-            info |= texts(course, anchor, self._cells, self._language.listing(*self._here))
+            info |= texts(
+                course, anchor, self._board(), self._language.listing(self._cells, self._player, self._stride)
+            )
             info |= {"action_status": status, "action.name": action_name(codes)}
         if self.config.oracle_info:
             info["oracle_distance"] = known_distance(self.level)
         return observation, reward, solved, limit and not solved, info
 
-    @property
-    def _here(self) -> tuple[bytearray, int, int]:
-        return self._cells, self._player, self._width
+    def _place(self, cells: bytes) -> None:
+        # Rows carry an end mark while they are played: then the observation is drawn by a single decode.
+        self._cells = bytearray(end_rows(cells, self._width))
+        self._player = find_player(self._cells)
+
+    def _board(self) -> bytes:
+        return bytes(self._cells).replace(_ROW_END, b"")
+
+    def _grid(self) -> npt.NDArray[np.int8]:
+        return np.frombuffer(self._board(), np.int8).reshape(-1, self._width)
 
     def _observe(self) -> tuple[Any, str]:
         """The observation, and the board as text (empty where nobody reads it)."""
         config = self.config
+        anchor = draw_ended(self._cells, config.text_style) if self._full or config.obs == "text" else ""
         if config.obs == "text":
-            text = draw_text(self._cells, self._width, config.text_style)
-            return text, text
-        anchor = draw_text(self._cells, self._width, config.text_style) if self._full else ""
-        grid_HW = np.frombuffer(bytes(self._cells), np.int8).reshape(-1, self._width)
+            return anchor, anchor
         if config.obs == "symbol":
-            return grid_HW.copy(), anchor
-        return draw_planes(grid_HW) if config.obs == "planes" else draw_rgb(grid_HW, config.rgb_scale), anchor
+            return self._grid().copy(), anchor
+        return draw_planes(self._grid()) if config.obs == "planes" else draw_rgb(self._grid(), config.rgb_scale), anchor
 
     @property
     def level(self) -> Level:
         """The board as it stands."""
-        return Level(len(self._cells) // self._width, self._width, bytes(self._cells))
+        return Level(self._source.height, self._width, self._board())
 
     def distance(self) -> solver.Distance:
         """Least number of moves to the goal; inf if the level is lost; None if the search ran out of nodes."""
@@ -193,9 +206,9 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
     def render(self) -> Any:
         """The board as text ("ansi") or as a picture ("rgb_array"); None without a render mode."""
         if self.render_mode == "ansi":
-            return draw_text(self._cells, self._width, self.config.text_style)
+            return draw_ended(self._cells, self.config.text_style)
         if self.render_mode == "rgb_array":
-            return draw_rgb(np.frombuffer(bytes(self._cells), np.int8).reshape(-1, self._width), self.config.rgb_scale)
+            return draw_rgb(self._grid(), self.config.rgb_scale)
         return None
 
     def snapshot(self) -> bytes:
@@ -209,7 +222,7 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
             "level": {"cells": made.level.cells.hex(), "title": made.level.title},
             "split": made.split,
             "distance": made.distance,
-            "cells": self._cells.hex(),
+            "cells": self._board().hex(),
             "steps": self._steps,
             "over": self._over,
             "root": self._root,
@@ -234,12 +247,10 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
             raise TaskError(
                 "bad_snapshot", f"taken with other settings: {', '.join(f'{k}={config.get(k)!r}' for k in differing)}"
             )
-        cells = bytearray.fromhex(state["cells"])
-        level = Level(
-            len(cells) // self._width, self._width, bytes.fromhex(state["level"]["cells"]), state["level"]["title"]
-        )
+        cells = bytes.fromhex(state["level"]["cells"])
+        level = Level(self._source.height, self._width, cells, state["level"]["title"])
         self._course = Course.of(Generated(level, state["split"], state["distance"]))
-        self._cells, self._player = cells, find_player(cells)
+        self._place(bytes.fromhex(state["cells"]))
         self._on_target = self.level.boxes_on_target
         self._steps, self._over = state["steps"], state["over"]
         self._root, self._episode = state["root"], state["episode"]

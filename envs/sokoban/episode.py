@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -34,43 +33,41 @@ _NOOP_TURN: Final[Turn] = ((STILL,), False)
 _SINGLE_TURNS: Final[dict[str, Turn]] = {word: ((code,), True) for word, code in CODE_OF_WORD.items()}
 
 
-@dataclass(frozen=True)
 class ActionLanguage:
     """The actions of one configuration: what is accepted, listed and executed.
 
     Text actions are matched by equality, never by substring; whatever else is written is a no-op that consumes a step.
+
+    Attributes:
+        codes: of the actions that may be listed; in the discrete modes, action i has code i of these.
+        names: how a prompt lists each code.
     """
 
-    config: SokobanConfig
-
-    @cached_property
-    def codes(self) -> tuple[int, ...]:
-        """Codes of the actions that may be listed; in the discrete modes, action i has code i of these."""
-        return tuple(range(9)) if self.config.actions == "full9" else (1, 2, 3, 4)
-
-    @cached_property
-    def names(self) -> dict[int, str]:
-        """How the prompt lists each code."""
-        return {code: ACTION_NAMES[code] if self.config.actions == "full9" else WORDS[code - 1] for code in self.codes}
+    def __init__(self, config: SokobanConfig) -> None:
+        self.codes = tuple(range(9)) if config.actions == "full9" else (1, 2, 3, 4)
+        self.names = {code: ACTION_NAMES[code] if config.actions == "full9" else WORDS[code - 1] for code in self.codes}
+        self._is_text = config.actions == "text4"
+        self._lists_all = config.admissible == "all"
+        self._most_words = config.actions_per_turn
 
     def space(self) -> spaces.Space[Any]:
         """The action space."""
-        if self.config.actions == "text4":
+        if self._is_text:
             return spaces.Text(256, min_length=1, charset=ACTION_CHARSET)
         return spaces.Discrete(len(self.codes))
 
     def read(self, action: object) -> Turn:
         """The codes of an action. Any string is legal; gymnasium's InvalidAction for anything of another kind."""
-        if self.config.actions != "text4":
+        if not self._is_text:
             return (self._read_number(action),), True
         if not isinstance(action, str):
             raise InvalidAction(f"action {action!r} is {type(action).__name__}; this environment takes str")
-        if self.config.actions_per_turn == 1 or "||" not in action:
+        if self._most_words == 1 or "||" not in action:
             return _SINGLE_TURNS.get(action, _NOOP_TURN)
-        words = action.split("||", self.config.actions_per_turn)
+        words = action.split("||", self._most_words)
         codes = [CODE_OF_WORD.get(word.strip()) for word in words]
         known = tuple(code for code in codes if code is not None)
-        return (known, True) if len(known) == len(codes) <= self.config.actions_per_turn else _NOOP_TURN
+        return (known, True) if len(known) == len(codes) <= self._most_words else _NOOP_TURN
 
     def _read_number(self, action: Any) -> int:
         try:
@@ -83,23 +80,17 @@ class ActionLanguage:
 
     def write(self, code: int) -> str | int:
         """The action that `read` turns into this push code."""
-        return WORDS[code - 1] if self.config.actions == "text4" else self.codes.index(code)
-
-    def admissible(self, cells: bytes | bytearray, player: int, width: int) -> list[int]:
-        """Codes listed for this board."""
-        if self.config.admissible == "all":
-            return list(self.codes)
-        return [code for code in self.codes if is_effective(cells, player, code, width)]
+        return WORDS[code - 1] if self._is_text else self.codes.index(code)
 
     def listing(self, cells: bytes | bytearray, player: int, width: int) -> list[str]:
         """Names of the codes listed for this board."""
-        if self.config.admissible == "all":
+        if self._lists_all:
             return list(self.names.values())
         return [name for code, name in self.names.items() if is_effective(cells, player, code, width)]
 
     def is_listed(self, code: int, cells: bytes | bytearray, player: int, width: int) -> bool:
         """True if the code is listed for this board."""
-        if self.config.admissible == "all":
+        if self._lists_all:
             return code in self.names
         return code in self.names and is_effective(cells, player, code, width)
 

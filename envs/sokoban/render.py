@@ -20,11 +20,10 @@ SYMBOLS: Final = "#_O√XPS"
 """The symbol of each code in the compact and padded styles."""
 
 _CHARMAPS: Final[Mapping[str, Any]] = {
-    "compact": SYMBOLS,
-    "padded": {code: f" {symbol} \t" for code, symbol in enumerate(SYMBOLS)},
-    "xsb": XSB,
+    "compact": SYMBOLS + "\n",
+    "padded": {code: f" {symbol} \t" for code, symbol in enumerate(SYMBOLS)} | {7: "\n"},
+    "xsb": XSB + "\n",
 }
-_CELL_CHARACTERS: Final = {"compact": 1, "padded": 4, "xsb": 1}
 
 LEGENDS: Final = {
     style: (
@@ -36,33 +35,37 @@ LEGENDS: Final = {
 }
 
 
+ROW_END: Final = 7
+"""A code for the end of a row: a board that carries one after each row is drawn in one go, and stops every move."""
+
+
+def end_rows(cells: bytes, width: int) -> bytes:
+    """The board with `ROW_END` after each row."""
+    row_end = bytes([ROW_END])
+    return b"".join([cells[i : i + width] + row_end for i in range(0, len(cells), width)])
+
+
+def draw_ended(ended: bytes | bytearray, style: TextStyle = "compact") -> str:
+    """`draw_text` of a board whose rows are ended already."""
+    return codecs.charmap_decode(ended, "strict", _CHARMAPS[style])[0][:-1]
+
+
 def draw_text(cells: bytes | bytearray, width: int, style: TextStyle = "compact") -> str:
     """The board as text, rows joined by newlines.
 
     >>> draw_text(bytes([0, 0, 0, 0, 0, 0, 5, 4, 2, 0, 0, 0, 0, 0, 0]), 5).splitlines()
     ['#####', '#PXO#', '#####']
     """
-    text = codecs.charmap_decode(cells, "strict", _CHARMAPS[style])[0]
-    row = width * _CELL_CHARACTERS[style]
-    return "\n".join([text[i : i + row] for i in range(0, len(text), row)])
+    return draw_ended(end_rows(bytes(cells), width), style)
 
 
 def draw_texts(cells_NC: npt.NDArray[np.uint8], width: int, style: TextStyle = "compact") -> list[str]:
     """`draw_text` for a batch, uint8 [N, cells]: decoded in one go."""
-    ended_NHW = np.full((len(cells_NC), cells_NC.shape[1] // width, width + 1), _ROW_END, np.uint8)
+    ended_NHW = np.full((len(cells_NC), cells_NC.shape[1] // width, width + 1), ROW_END, np.uint8)
     ended_NHW[:, :, :width] = cells_NC.reshape(len(cells_NC), -1, width)
-    text = codecs.charmap_decode(ended_NHW.tobytes(), "strict", _batch_charmap(style))[0]
+    text = codecs.charmap_decode(ended_NHW.tobytes(), "strict", _CHARMAPS[style])[0]
     board = len(text) // len(cells_NC)
     return [text[i : i + board - 1] for i in range(0, len(text), board)]
-
-
-_ROW_END: Final = 7
-
-
-@lru_cache(maxsize=4)
-def _batch_charmap(style: TextStyle) -> Any:
-    charmap = _CHARMAPS[style]
-    return charmap + "\n" if isinstance(charmap, str) else {**charmap, _ROW_END: "\n"}
 
 
 def text_charset() -> str:

@@ -75,24 +75,26 @@ class BatchReport:
             {
                 "won": boards.on_target_N == boards.boxes_N,
                 "score": boards.on_target_N / boards.boxes_N,
-                "step": steps_N,
-                "boxes_on_target": boards.on_target_N,
-                "num_boxes": boards.boxes_N,
+                "step": steps_N.copy(),  # the environment goes on writing into these three
+                "boxes_on_target": boards.on_target_N.copy(),
+                "num_boxes": boards.boxes_N.copy(),
             },
         )
         if done is None:
             return infos
+        stepped_N = said_N & done.stepped_N
+        valid_N = done.valid_N
         infos |= _masked(
-            said_N & done.stepped_N,
+            stepped_N,
             {
-                "action_valid": done.valid_N,
-                "action_admissible": done.valid_N,
+                "action_valid": valid_N,
+                "action_admissible": valid_N.copy(),
                 "action.moved_player": done.moved_player_N,
                 "action.moved_box": done.moved_box_N,
             },
         )
-        over_N = said_N & done.stepped_N & (done.solved_N | done.limit_N)
-        return infos | _masked(over_N, {"maxsteps_used": done.limit_N, "all_boxes_on_target": done.solved_N})
+        over_N = stepped_N & (done.solved_N | done.limit_N)
+        return infos | _masked(over_N, {"maxsteps_used": done.limit_N, "all_boxes_on_target": done.solved_N.copy()})
 
     def _dicts(
         self, boards: Boards, steps_N: Ints, courses_N: npt.NDArray[Any], done: Outcome | None, said_N: Flags
@@ -132,12 +134,9 @@ def _happenings(done: Outcome) -> list[dict[str, Any] | None]:
 
 
 def _masked(mask_N: Flags, values: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """Values where the mask is set, zero elsewhere, and the masks; nothing if the mask is empty."""
+    """Values where the mask is set, zero elsewhere, and the masks (one array, shared); nothing if the mask is empty."""
     if not mask_N.any():
         return {}
-    everywhere = bool(mask_N.all())
-    infos: dict[str, Any] = {}
-    for key, value_N in values.items():
-        infos[key] = value_N.copy() if everywhere else np.where(mask_N, value_N, np.zeros((), value_N.dtype))
-        infos[f"_{key}"] = mask_N.copy()
-    return infos
+    if not mask_N.all():
+        values = {key: value_N * mask_N for key, value_N in values.items()}
+    return values | dict.fromkeys([f"_{key}" for key in values], mask_N)

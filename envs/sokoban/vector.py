@@ -136,7 +136,7 @@ class SokobanVectorEnv(VectorEnv[Any, Any, Any]):
             ended_N = self._over_N.copy()
             infos = self._final(outcome, ended_N)
             self._start(np.flatnonzero(ended_N), None)
-            outcome.stepped_N &= ~ended_N
+            outcome.stepped_N = outcome.stepped_N & ~ended_N
         infos |= self._infos(outcome, np.ones(self.num_envs, np.bool_))
         return self._observe(), outcome.reward_N, outcome.solved_N, outcome.limit_N & ~outcome.solved_N, infos
 
@@ -171,7 +171,7 @@ class SokobanVectorEnv(VectorEnv[Any, Any, Any]):
             outcome.solved_N |= active_N & (self._boards.on_target_N == self._boards.boxes_N)
             outcome.limit_N |= active_N & (self._steps_N >= self.config.max_steps)
             gained_N = STEP_REWARD + change_N + np.where(outcome.solved_N, SOLVED_REWARD, 0.0)
-            outcome.reward_N += np.where(active_N, gained_N, 0.0)
+            outcome.reward_N += gained_N * active_N
             # An action is effective exactly if the player moved.
             listed_N = self._is_listed[codes_N] & (moved_N if self.config.admissible == "effective" else True)
             outcome.listed_N &= listed_N | ~active_N
