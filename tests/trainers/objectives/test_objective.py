@@ -142,7 +142,8 @@ def test_correction_of_an_exact_sampler_changes_nothing(rows: list[Row], packed:
     assert batch.old_logprobs_BT is not None
     batch = batch.replace(behaviour_logprobs_BT=torch.where(batch.mask_BT, batch.old_logprobs_BT, 0.0))
     results = []
-    for settings in ({}, {"rollout_correction": {}}):
+    variants: list[dict[str, Any]] = [{}, {"rollout_correction": {}}]
+    for settings in variants:
         objective = Objective(ObjectiveConfig.read(settings))
         results.append(gradients(tiny_model, objective, objective.prepare(batch)[0])[1])
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
