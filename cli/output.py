@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+    from palaestra.trainers.evaluate import Evaluation
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 SettingsOption = Annotated[
     list[str] | None,
@@ -97,6 +99,25 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row))
     return table
+
+
+def show_evaluation(title: str, result: Evaluation) -> None:
+    """Print success by stratum, means and stop reasons; failures go to standard error."""
+    rows = [(name, rate.episodes, rate.rate, rate.lo, rate.hi) for name, rate in result.by_stratum().items()]
+    total = result.success
+    rows.append(("all", total.episodes, total.rate, total.lo, total.hi))
+    show_table(title, ("shortest solution", "episodes", "success", "95% from", "to"), rows)
+    data = result.to_dict()
+    stops = ", ".join(f"{reason} {count}" for reason, count in data["stop_reasons"].items())
+    typer.echo(f"mean return {_cell(data['mean_return'])}, mean length {_cell(data['mean_length'])}; stopped: {stops}")
+    if first := first_failure(result):
+        typer.echo(f"{result.failed} of {total.episodes} episodes failed, first: {first}", err=True)
+
+
+def first_failure(result: Evaluation) -> str | None:
+    """The first failure of an evaluation as one line; None if nothing failed."""
+    failures = (rollout.failure for rollout in result.rollouts if rollout.failure is not None)
+    return next((f"{failure.stage}: {failure.message} [{failure.code}]" for failure in failures), None)
 
 
 def show_progress(total: int | None, what: str) -> Progress:
