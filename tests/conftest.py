@@ -17,6 +17,11 @@ from palaestra.agents.types import Completion, FinishReason, Rollout, RolloutFai
 from palaestra.envs.core.types import Action, ActionStatus, ParseFailure, Step, StopReason, Task, ToolCall, Trajectory
 from palaestra.mcp_servers.framework.sources import stream
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "requirement(id): proves a promise of tests/requirements/ledger.py")
+
+
 MakeGroup = Callable[..., RolloutGroup]
 
 

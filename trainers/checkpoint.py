@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -35,6 +36,7 @@ from palaestra.trainers.tensor_tree import load_tree, save_tensors, save_tree
 
 _CHECKPOINT = re.compile(r"step-(\d{8,})|\.step-(\d{8,})\.old")
 _LEFTOVER = re.compile(r"\.step-\d{8,}\.(old|tmp)")
+_TREES = ("optimizer", "rng", "state")  # fields of RunState, each in files of its own
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".index.json")
 
 
@@ -154,17 +156,17 @@ def load_checkpoint(path: Path) -> RunState:
     Raises: TrainingError "checkpoint_missing", "checkpoint_corrupt", "checkpoint_version".
     """
     manifest = verify(path)
-    model = load_file(path / "model" / "model.safetensors")
-    model |= {alias: model[name] for alias, name in manifest.aliases.items()}
-    return RunState(
-        step=manifest.step,
-        model=model,
-        optimizer=load_tree(path, "optimizer"),
-        rng=load_tree(path, "rng"),
-        state=load_tree(path, "state"),
-        assets=read_assets(path / "model"),
-        device=manifest.device,
-    )
+    try:
+        model = load_file(path / "model" / "model.safetensors")
+        model |= {alias: model[name] for alias, name in manifest.aliases.items()}
+        trees = {name: load_tree(path, name) for name in _TREES}
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+        what = "is not what this version writes, though its hashes agree"
+        raise TrainingError(
+            "checkpoint_corrupt", f"{path} {what} ({error}); do not trust where it came from"
+        ) from error
+    assets = read_assets(path / "model")
+    return RunState(step=manifest.step, model=model, assets=assets, device=manifest.device, **trees)
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
@@ -218,7 +220,7 @@ def _write(folder: Path, saved: RunState, best: bool) -> None:
         (model / name).write_bytes(content)
     stored, aliases = _without_aliases(saved.model)
     save_tensors(model / "model.safetensors", stored)
-    for name in ("optimizer", "rng", "state"):
+    for name in _TREES:
         save_tree(folder, name, getattr(saved, name))
     manifest = Manifest(step=saved.step, device=saved.device, versions=_versions(), aliases=aliases, best=best)
     for path in folder.rglob("*"):
