@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from palaestra import __version__
 from palaestra.cli.output import fail, resume_advice
-from palaestra.mcp_servers.errors import PalaestraError
+from palaestra.mcp_servers.errors import ConfigError, PalaestraError
 
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "play": ("play:play", "Play an environment yourself, in the terminal."),
@@ -28,6 +28,9 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "bench": ("bench:bench", "Measure one of the promised numbers."),
 }
 """verb -> where it lives below `palaestra.cli`, and its line in the help."""
+
+TRAIN_MODULES: Final = ("torch", "transformers", "tokenizers", "safetensors", "matplotlib", "jinja2")
+"""What the extra `train` brings; without it, environments, scripted policies and stores still work."""
 
 
 class VerbGroup(TyperGroup):
@@ -57,6 +60,12 @@ class VerbGroup(TyperGroup):
             return super().invoke(ctx)
         except PalaestraError as error:
             fail(error, as_json=ctx.meta["palaestra.json"])
+            raise typer.Exit(2) from error
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in TRAIN_MODULES:
+                raise
+            missing = f"this needs {error.name}, which is not installed: pip install 'palaestra[train]'"
+            fail(ConfigError("missing_extra", missing), as_json=ctx.meta["palaestra.json"])
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             typer.echo(f"Interrupted. {resume_advice(ctx)}".rstrip(), err=True)

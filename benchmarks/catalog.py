@@ -1,0 +1,82 @@
+"""The benchmarks by name: what each measures, what is promised, and where it lives.
+
+Every module has `run(quick, seed) -> dict` with name, value, unit, target, peer, ratio, machine, seeds and details.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, Literal
+
+from palaestra.mcp_servers.errors import ConfigError, nearest
+
+Kind = Literal["value at least", "ratio at least", "value at most"]
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One promised number.
+
+    Attributes:
+        module: below `palaestra.benchmarks`; imported only when it runs.
+        measures: what, in one line.
+        kind: what the result's target is compared with, and in which direction.
+        promise: the target in words.
+    """
+
+    module: str
+    measures: str
+    kind: Kind
+    promise: str
+
+
+CATALOG: Final[dict[str, Benchmark]] = {
+    "sokoban-batched": Benchmark(
+        "sokoban_batched", "batched Sokoban beside envpool", "value at least", "4.5 M steps/CPU-s (1 M without numba)"
+    ),
+    "sokoban-text": Benchmark(
+        "sokoban_text", "one text Sokoban beside gym-sokoban", "value at least", "100,000 steps/CPU-s"
+    ),
+    "engine-single-turn": Benchmark(
+        "engine_single_turn", "sampled tokens, one turn", "ratio at least", "1.3 x transformers' generate"
+    ),
+    "engine-multi-turn": Benchmark(
+        "engine_multi_turn", "sampled tokens, ten-turn episodes", "ratio at least", "3 x transformers' generate"
+    ),
+    "trainer-step": Benchmark("trainer_step", "one optimiser step beside TRL's", "ratio at least", "no target; beside TRL"),
+    "learning": Benchmark("learning", "held-out success before and after training", "value at least", "a clear gain"),
+    "store-kill": Benchmark(
+        "store_kill", "episodes lost or damaged by SIGKILL", "value at most", "0 of 1,000 kills"
+    ),
+    "checkpoint-kill": Benchmark(
+        "checkpoint_kill", "checkpoints lost to SIGKILL or damaged unseen", "value at most", "0 of 200 kills and 10,000 flips"
+    ),
+    "replay": Benchmark("replay", "episodes that differ when played again", "value at most", "0 of 10,000 episodes"),
+}  # fmt: skip
+
+
+def run_benchmark(name: str, *, quick: bool, seed: int) -> dict[str, Any]:
+    """Run one benchmark and add `met`: whether the promise held here (None where there is no target).
+
+    A quick run measures fewer repeats or cases of the same thing; figures to be published come from a full one.
+
+    Raises: ConfigError "unknown_benchmark" naming the nearest; whatever the benchmark raises.
+    """
+    if name not in CATALOG:
+        raise ConfigError("unknown_benchmark", f"no benchmark {name!r}; {nearest(name, CATALOG)}")
+    found: dict[str, Any] = import_module(f"palaestra.benchmarks.{CATALOG[name].module}").run(quick=quick, seed=seed)
+    return {**found, "quick": quick, "met": is_met(CATALOG[name].kind, found)}
+
+
+def is_met(kind: Kind, found: dict[str, Any]) -> bool | None:
+    """Whether a result keeps its promise; None without a target, or without the peer it is measured against.
+
+    >>> is_met("ratio at least", {"value": 900.0, "ratio": 3.1, "target": 3.0})
+    True
+    """
+    measured = found.get("ratio" if kind == "ratio at least" else "value")
+    target = found.get("target")
+    if measured is None or target is None:
+        return None
+    return bool(measured <= target if kind == "value at most" else measured >= target)
