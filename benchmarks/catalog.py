@@ -44,13 +44,13 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "engine-multi-turn": Benchmark(
         "engine_multi_turn", "sampled tokens, ten-turn episodes", "ratio at least", "3 x transformers' generate"
     ),
-    "trainer-step": Benchmark("trainer_step", "one optimiser step beside TRL's", "ratio at least", "no target; beside TRL"),
+    "trainer-step": Benchmark("trainer_step", "one optimiser step beside TRL's", "ratio at least", "no target"),
     "learning": Benchmark("learning", "held-out success before and after training", "value at least", "a clear gain"),
     "store-kill": Benchmark(
         "store_kill", "episodes lost or damaged by SIGKILL", "value at most", "0 of 1,000 kills"
     ),
     "checkpoint-kill": Benchmark(
-        "checkpoint_kill", "checkpoints lost to SIGKILL or damaged unseen", "value at most", "0 of 200 kills and 10,000 flips"
+        "checkpoint_kill", "checkpoints lost to SIGKILL or damaged unseen", "value at most", "0 of 200 kills, 10k flips"
     ),
     "replay": Benchmark("replay", "episodes that differ when played again", "value at most", "0 of 10,000 episodes"),
 }  # fmt: skip
