@@ -43,9 +43,12 @@ LAYERS = (
     "examples",
     "src",
 )
-RUNS_CODE = frozenset(
-    ["pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "jsonpickle", "pandas.read_pickle", "torch.load", "torch.save", "torch.jit.load", "torch.hub.load", "numpy.load", "np.load", "yaml.load", "yaml.unsafe_load", "eval", "exec"]
-)
+_MODULES = ("pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "jsonpickle")
+_FUNCTIONS = (
+    "torch.load", "torch.save", "torch.jit.load", "torch.hub.load", "numpy.load", "np.load", "pandas.read_pickle",
+    "yaml.load", "yaml.unsafe_load", "eval", "exec",
+)  # fmt: skip
+RUNS_CODE = frozenset((*_MODULES, *_FUNCTIONS))
 
 
 def payload(trap: Path) -> bytes:
