@@ -53,7 +53,7 @@ def unflatten(data: Any, tensors: Mapping[str, Tensor]) -> Any:
         case [("$dict", pairs)]:
             return {key: unflatten(value, tensors) for key, value in pairs}
         case [("$ndarray", [dtype, shape, values])]:
-            return np.array(values, dtype=dtype).reshape(shape)
+            return np.array(unflatten(values, tensors), dtype=dtype).reshape(shape)
     return {key: unflatten(value, tensors) for key, value in data.items()}
 
 
