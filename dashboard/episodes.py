@@ -6,14 +6,13 @@ per list, and the whole content of the episodes shown.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from palaestra.agents.store import IterationSummary, RolloutRecord, Store
-from palaestra.dashboard.replay import replay
+from palaestra.dashboard.replay import inert_json, replay
 from palaestra.mcp_servers.errors import StoreError
 
 T = TypeVar("T")
@@ -68,7 +67,7 @@ def _sample(store: Store, run_name: str) -> Episodes:
     spent = 0
     for choice in choices:
         entry = {"heading": choice.heading, "sides": [_load(store, name, record) for name, record in choice.sides]}
-        spent += len(json.dumps(entry, ensure_ascii=False).encode())
+        spent += len(inert_json(entry).encode())
         if spent > MOST_BYTES:
             break
         entries.append(entry)

@@ -17,7 +17,7 @@ from palaestra.dashboard.svg import PAINT, figure, plain, settings, to_svg
 
 PERCENT = FuncFormatter(lambda value, _position: f"{100 * value:.0f} %")
 _LINES: Final = (("after", "-", "o"), ("orange", "--", "s"), ("green", ":", "^"), ("purple", "-.", "D"))
-TIME_PAINT: Final = ("orange", "blue", "purple", "green", "before", "muted")
+TIME_PAINT: Final = ("orange", "blue", "purple", "green", "muted", "before")
 
 
 @dataclass(frozen=True, slots=True)

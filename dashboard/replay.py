@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,29 +15,35 @@ from palaestra.envs.sokoban.render import SYMBOLS
 
 MOST_STEPS: Final = 120
 MOST_CHARACTERS: Final = 1_500
+MOST_BYTES: Final = 100_000
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_MARKUP = re.compile("[<>&\u2028\u2029]")
 _CELLS: Final[Mapping[str, str]] = {"compact": SYMBOLS, "padded": SYMBOLS, "xsb": XSB}
 
 
 def replay(stored: StoredRollout, name: str) -> dict[str, Any]:
-    """One side of the viewer: JSON-ready, at most `MOST_STEPS` steps of `MOST_CHARACTERS` a text.
+    """One side of the viewer: JSON-ready, at most `MOST_STEPS` steps, `MOST_CHARACTERS` a text, `MOST_BYTES` in all.
 
-    `kind` is "board" if every frame is a Sokoban board (then a frame is rows of cell codes joined by "/"), else "text".
+    `left_out` counts the later steps that did not fit. `kind` is "board" if every frame is a Sokoban board (then a
+    frame is rows of cell codes joined by "/"), else "text".
     """
     trajectory = stored.rollout.trajectory
-    shown = trajectory.steps[:MOST_STEPS]
-    texts = frames(trajectory)[: len(shown) + 1]
+    texts = frames(trajectory)[: MOST_STEPS + 1]
     boards = [read_board(trajectory.task, text) for text in texts]
     are_boards = all(board is not None for board in boards)
+    views = boards if are_boards else [clip(text) for text in texts]
+    steps = [_step(step) for step in trajectory.steps[:MOST_STEPS]]
+    sizes = [len(inert_json([view, step]).encode()) for view, step in zip(views[1:], steps, strict=True)]
+    shown = sum(total <= MOST_BYTES for total in itertools.accumulate(sizes))
     return {
         "name": name,
         "won": trajectory.won,
         "outcome": outcome(trajectory),
         "failure": clip(stored.rollout.failure.message) if stored.rollout.failure else "",
         "kind": "board" if are_boards else "text",
-        "frames": boards if are_boards else [clip(text) for text in texts],
-        "steps": [_step(step) for step in shown],
-        "left_out": len(trajectory.steps) - len(shown),
+        "frames": views[: shown + 1],
+        "steps": steps[:shown],
+        "left_out": len(trajectory.steps) - shown,
     }
 
 
@@ -69,24 +77,35 @@ def outcome(trajectory: Trajectory) -> str:
     """One phrase about how the episode ended.
 
     >>> outcome(Trajectory(Task("e", 0), (), StopReason.TRUNCATED, "", won=False, score=0.0))
-    'not solved, step limit after 0 steps'
+    'not solved in 0 steps'
     """
     count = len(trajectory.steps)
     steps = f"{count} step" if count == 1 else f"{count} steps"
     if trajectory.won:
         return f"solved in {steps}"
+    if trajectory.stop_reason is StopReason.TRUNCATED:
+        return f"not solved in {steps}"
     return f"not solved, {_WHY[trajectory.stop_reason]} after {steps}"
 
 
 _WHY: Final = {
     StopReason.TERMINATED: "ended",
-    StopReason.TRUNCATED: "step limit",
     StopReason.CONTEXT_LIMIT: "context full",
     StopReason.DEADLINE: "deadline",
     StopReason.POLICY_ERROR: "policy error",
     StopReason.ENV_ERROR: "environment error",
     StopReason.CANCELLED: "cancelled",
 }
+
+
+def inert_json(data: object) -> str:
+    r"""JSON that cannot end the script element it stands in.
+
+    >>> inert_json(["</script>"])
+    '["\\u003c/script\\u003e"]'
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return _MARKUP.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def printable(text: str) -> str:

@@ -61,7 +61,7 @@
     outcome.textContent = data.outcome;
     const title = make("span");
     title.textContent = data.name;
-    const failure = make("p", { class: "said" });
+    const failure = make("p", { class: "failure" });
     failure.textContent = data.failure;
     const element = make("div", { class: "side" }, make("header", {}, title, outcome), world, moves, said, response, failure);
     function draw(position) {

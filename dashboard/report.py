@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -24,7 +22,7 @@ from palaestra.dashboard import plots
 from palaestra.dashboard.episodes import Episodes, read_episodes
 from palaestra.dashboard.history import History, finite, read_history, section
 from palaestra.dashboard.plots import Signal
-from palaestra.dashboard.replay import clip, printable
+from palaestra.dashboard.replay import clip, inert_json, printable
 from palaestra.dashboard.results import Result, read_result
 from palaestra.mcp_servers.errors import StoreError
 from palaestra.trainers.run_directory import RunFiles
@@ -87,7 +85,7 @@ def render(run: RunFiles) -> str:
         warmup=_signals(history.warmup, WARMUP_SIGNALS, "warm-up step"),
         time=_time(summary, history),
         episodes=episodes,
-        episode_json=_inert_json(list(episodes.entries)),
+        episode_json=Markup(inert_json(list(episodes.entries))),  # noqa: S704 - made inert
         config=clip(run.config_path.read_text(encoding="utf-8"), _CONFIG_CHARACTERS),
         tables=_tables(summary),
         command=_command(config, summary),
@@ -113,8 +111,9 @@ def duration(seconds: float) -> str:
     """
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if seconds < 3600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+    return f"{round(seconds / 60) // 60} h {round(seconds / 60) % 60} min"
 
 
 def _asset(name: str) -> str:
@@ -124,12 +123,6 @@ def _asset(name: str) -> str:
 def _hash(text: str) -> str:
     """The name of an inline style or script in a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _inert_json(data: object) -> Markup:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return Markup(re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text))  # noqa: S704
 
 
 def _status(summary: Mapping[str, Any] | None, history: History) -> tuple[str, str]:
@@ -155,9 +148,9 @@ def _facts(
     return [(name, clip(str(value), 120)) for name, value in found if value is not None]
 
 
-def _plots(history: History, result: Result) -> dict[str, Markup]:
+def _plots(history: History, result: Result) -> dict[str, Markup | None]:
     modes = history.modes()
-    drawn: dict[str, Markup] = {}
+    drawn: dict[str, Markup | None] = dict.fromkeys(("learning", "result", "strata"))
     if modes:
         wide, narrow = plots.learning_curve(modes, 880, "wide"), plots.learning_curve(modes, 400, "narrow")
         drawn["learning"] = wide + narrow
