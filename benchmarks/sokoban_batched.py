@@ -2,7 +2,8 @@
 
 Random push actions, 1,024 environments, next-step autoreset, observations and infos built; steps per CPU-second, all
 threads counted (envpool is given one). envpool plays 10x10 boards with four boxes and 120 steps; ours is measured on
-the same shape for the ratio, and on the default 6x6 boards beside it.
+the same shape too, but the headline is the default 6x6 board with 15 steps, which resets eight times as often and is
+the slower of the two.
 """
 
 from __future__ import annotations

@@ -238,20 +238,27 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
         """
         try:
             state = json.loads(snapshot)
-            config = state["config"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise TaskError("bad_snapshot", f"these {len(snapshot)} bytes are no Sokoban snapshot: {error}") from error
+            self._refuse_other(state["config"])
+            level = Level(
+                self._source.height, self._width, bytes.fromhex(state["level"]["cells"]), state["level"]["title"]
+            )
+            course = Course.of(Generated(level, state["split"], state["distance"]))
+            cells = bytes.fromhex(state["cells"])
+            numbers_kept = state["steps"], state["over"], state["root"], state["episode"]
+            self.np_random.bit_generator.state = state["rng"]
+            self._place(cells)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TaskError(
+                "bad_snapshot", f"these {len(snapshot)} bytes are no Sokoban snapshot: {error!r}"
+            ) from error
+        self._course = course
+        self._on_target = self.level.boxes_on_target
+        self._steps, self._over, self._root, self._episode = numbers_kept
+
+    def _refuse_other(self, config: dict[str, Any]) -> None:
         mine = self.config.model_dump(mode="json")
-        differing = sorted(key for key in mine if config.get(key) != mine[key])
+        differing = [f"{key}={config.get(key)!r}" for key in sorted(mine) if config.get(key) != mine[key]]
         if differing:
             raise TaskError(
-                "bad_snapshot", f"taken with other settings: {', '.join(f'{k}={config.get(k)!r}' for k in differing)}"
+                "bad_snapshot", f"this Sokoban snapshot was taken with other settings: {', '.join(differing)}"
             )
-        cells = bytes.fromhex(state["level"]["cells"])
-        level = Level(self._source.height, self._width, cells, state["level"]["title"])
-        self._course = Course.of(Generated(level, state["split"], state["distance"]))
-        self._place(bytes.fromhex(state["cells"]))
-        self._on_target = self.level.boxes_on_target
-        self._steps, self._over = state["steps"], state["over"]
-        self._root, self._episode = state["root"], state["episode"]
-        self.np_random.bit_generator.state = state["rng"]

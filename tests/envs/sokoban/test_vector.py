@@ -6,10 +6,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import palaestra
 import pytest
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import palaestra
 from palaestra.envs.core.errors import ConfigError, TaskError
 from palaestra.envs.sokoban.env import SokobanEnv
 from palaestra.envs.sokoban.kernels import BACKENDS
