@@ -78,9 +78,16 @@ def score_tokens(model: nn.Module, batch: TrainBatch, temperature: float, *, ent
     """As `token_logprobs`, with the last hidden state that predicted each token."""
     if not temperature > 0:
         raise TrainingError("temperature", f"temperature={temperature}; log-probabilities need temperature > 0")
-    ids_BL, at_BT = _left_aligned(batch)
+    ids_BL, at_BT = left_aligned(batch)
     with _output_at(model, at_BT) as picked:
         logits_BTV = model(input_ids=ids_BL, use_cache=False).logits
+    return scores_of_logits(logits_BTV, picked["h_BTH"], batch, temperature, entropy_grad=entropy_grad)
+
+
+def scores_of_logits(
+    logits_BTV: Tensor, h_BTH: Tensor, batch: TrainBatch, temperature: float, *, entropy_grad: bool
+) -> TokenScores:
+    """Scores of the response tokens from the logits that predict them. Raises: TrainingError "non_finite"."""
     logits_BTV = logits_BTV if logits_BTV.dtype == torch.float64 else logits_BTV.float()
     if temperature != 1.0:
         logits_BTV = logits_BTV / temperature
@@ -90,7 +97,7 @@ def score_tokens(model: nn.Module, batch: TrainBatch, temperature: float, *, ent
         raise TrainingError("non_finite", "the model gives a sampled token a non-finite log-probability")
     with torch.set_grad_enabled(entropy_grad and torch.is_grad_enabled()):
         entropy_BT = -(all_logprobs_BTV.exp() * all_logprobs_BTV).sum(-1)
-    return TokenScores(logprobs_BT, entropy_BT, picked["h_BTH"])
+    return TokenScores(logprobs_BT, entropy_BT, h_BTH)
 
 
 def _scored(
@@ -121,7 +128,7 @@ def _blank(blank_BT: Tensor, part: Tensor) -> Tensor:
     return blank_BT.new_zeros((*blank_BT.shape, *part.shape[2:]), dtype=part.dtype)
 
 
-def _left_aligned(batch: TrainBatch) -> tuple[Tensor, Tensor]:
+def left_aligned(batch: TrainBatch) -> tuple[Tensor, Tensor]:
     """Token ids with each row moved to the left edge, and where the logits of each response token stand.
 
     Positions behind a row's last token hold a copy of some token; causal attention keeps them unseen.

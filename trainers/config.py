@@ -1,0 +1,218 @@
+"""The settings of a training run: one frozen model, read from a TOML recipe with dotted overrides.
+
+Key names follow TRL and verl where both agree (`learning_rate`, `max_grad_norm`, `num_generations`, `temperature`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from palaestra.agents.engine.engine import EngineConfig
+from palaestra.agents.models.tiny import SIZES
+from palaestra.envs.core.config import Settings
+from palaestra.envs.core.text.protocol import TextProtocol
+from palaestra.mcp_servers.errors import ConfigError, nearest
+from palaestra.rewards.recipe import RewardRecipe
+from palaestra.trainers.objectives.config import ObjectiveConfig
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+
+class EnvSettings(Settings):
+    """What is trained on: a Gymnasium id with its keyword arguments.
+
+    `train_kwargs` are added to `kwargs` in training rollouts only (say, to stop an episode at a dead end);
+    evaluation always plays the environment as `kwargs` has it.
+    """
+
+    id: str = "palaestra/Sokoban-v0"
+    kwargs: Mapping[str, Any] = Field(default_factory=dict)
+    train_kwargs: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class PolicySettings(Settings):
+    """Where the policy comes from: a named tiny size built on the spot, or any local causal LM directory."""
+
+    size: str | None = "XS"
+    path: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.size is None) == (self.path is None):
+            raise ValueError('give exactly one of size (a tiny policy) and path (a model directory); set size = "" off')
+        if self.size is not None and self.size not in SIZES:
+            raise ValueError(f"unknown size {self.size!r}; {nearest(self.size, SIZES)}")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_replaces_size(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("path") and "size" not in data:
+            return {**data, "size": None}
+        return data
+
+
+class OptimizerSettings(Settings):
+    """AdamW with a linear warm-up and a linear decay to `min_lr_ratio` of the peak."""
+
+    learning_rate: float = Field(default=1e-4, gt=0)
+    warmup_ratio: float = Field(default=0.05, ge=0, le=1)
+    min_lr_ratio: float = Field(default=0.05, ge=0, le=1)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+
+
+class WarmupSettings(Settings):
+    """Behaviour cloning on expert episodes before RL; `tasks = 0` skips it."""
+
+    tasks: int = Field(default=0, ge=0)
+    num_train_epochs: int = Field(default=2, ge=1)
+    batch_rows: int = Field(default=64, ge=1)
+    optimizer: OptimizerSettings = OptimizerSettings(learning_rate=1e-3)
+
+
+class RLSettings(Settings):
+    """The RL loop: `iterations` rollout batches of `tasks_per_step` tasks times `objective.num_generations` rollouts.
+
+    Attributes:
+        rows: a training row per environment step, or per whole trajectory.
+        mini_batches: optimiser steps per rollout batch.
+        micro_rows: rows per forward and backward; bounds memory.
+        weight_average: decay per iteration of an exponential average of the weights; the average is what is
+            evaluated and kept. 0 keeps the raw weights.
+        old_logprobs: "behaviour" takes the sampler's own (exact engine, one policy), "recompute" runs the old pass.
+        max_invalid_fraction: above it, training stops instead of learning from what is left.
+    """
+
+    iterations: int = Field(default=0, ge=0)
+    tasks_per_step: int = Field(default=16, ge=1)
+    rows: Literal["step", "trajectory"] = "step"
+    mini_batches: int = Field(default=4, ge=1)
+    micro_rows: int = Field(default=256, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    max_live: int = Field(default=256, ge=1)
+    episode_deadline_s: float | None = Field(default=None, gt=0)
+    weight_average: float = Field(default=0.0, ge=0, lt=1)
+    old_logprobs: Literal["behaviour", "recompute"] = "behaviour"
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+
+class EvaluationSettings(Settings):
+    """Validation picks the checkpoint that is kept; test tasks are played before and after, never in between."""
+
+    every: int = Field(default=10, ge=1)
+    valid_tasks: int = Field(default=256, ge=1)
+    test_tasks: int = Field(default=512, ge=1)
+    seed: int = 0
+
+
+class CheckpointSettings(Settings):
+    """How often a checkpoint is written (RL iterations) and how many of the newest are kept besides the best."""
+
+    every: int = Field(default=10, ge=1)
+    keep: int = Field(default=2, ge=1)
+
+
+class TrainConfig(Settings):
+    """A whole training run; `threads` is torch's intra-op thread count, which a bit-identical resume must keep."""
+
+    name: str
+    seed: int = 0
+    threads: int = Field(default=1, ge=1)
+    env: EnvSettings = EnvSettings()
+    policy: PolicySettings = PolicySettings()
+    protocol: TextProtocol = TextProtocol()
+    engine: EngineConfig = EngineConfig()
+    warmup: WarmupSettings = WarmupSettings()
+    rl: RLSettings = RLSettings()
+    reward: RewardRecipe = RewardRecipe()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+
+    def to_toml_data(self) -> dict[str, Any]:
+        """Plain data for TOML; unset (None) keys are left out."""
+        data: dict[str, Any] = _without_none(self.model_dump(mode="json"))
+        return data
+
+
+def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """The settings of a recipe file, or of a recipe by name, with dotted overrides applied.
+
+    Args:
+        recipe: a path to a TOML file, or the name of one that ships with the package ("sokoban").
+        overrides: "rl.iterations=20", "env.kwargs.size=7": the value is TOML; a bare word is taken as a string.
+    Raises: ConfigError "recipe" (missing or not TOML), "override", "config" (unknown key, wrong value).
+    """
+    path = find_recipe(recipe)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ConfigError("recipe", f"recipe {path}: {error}") from error
+    for override in overrides:
+        _apply(data, override)
+    return build_config({"name": path.stem, **data})
+
+
+def build_config(data: Mapping[str, Any]) -> TrainConfig:
+    """Settings from plain data. Raises: ConfigError naming the key with its section, the value and the fix."""
+    _check_keys(TrainConfig, data, "")
+    return TrainConfig(**data)
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    return sorted(str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.toml"))
+
+
+def find_recipe(recipe: str | Path) -> Path:
+    """The file of a recipe. Raises: ConfigError "recipe" naming the known ones."""
+    for path in (Path(recipe), RECIPES / f"{recipe}.toml"):
+        if path.is_file():
+            return path
+    raise ConfigError(
+        "recipe", f"no recipe {str(recipe)!r}: give a TOML file or a name; {nearest(str(recipe), list_recipes())}"
+    )
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError("override", f"override {override!r}: write section.key=value, e.g. rl.iterations=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    section = data
+    for part in parts[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise ConfigError("override", f"override {override!r}: {part!r} is a value, not a section")
+    section[parts[-1]] = value
+
+
+def _check_keys(model: type[Any], data: Mapping[str, Any], prefix: str) -> None:
+    """Unknown keys at any depth, named with their section (pydantic alone would name the bare key)."""
+    for key, value in data.items():
+        field = model.model_fields.get(key)
+        if field is None:
+            if model is ObjectiveConfig or issubclass(model, ObjectiveConfig.__mro__[1]):
+                continue  # the objective knows aliases and reports its own unknown keys
+            where = f"in [{prefix.rstrip('.')}]" if prefix else "at the top level"
+            raise ConfigError("config", f"unknown key {prefix}{key} {where}; {nearest(key, model.model_fields)}")
+        inner = field.annotation
+        if isinstance(value, Mapping) and isinstance(inner, type) and hasattr(inner, "model_fields"):
+            _check_keys(inner, value, f"{prefix}{key}.")
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
