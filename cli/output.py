@@ -6,7 +6,6 @@ Results go to standard output, everything else to standard error, so that `--jso
 from __future__ import annotations
 
 import json
-import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -41,10 +40,8 @@ def fail(error: PalaestraError, *, as_json: bool) -> None:
     if as_json:
         emit({"error": error.to_dict()})
         return
-    lines = error.message.splitlines() or [""]
-    colour = sys.stderr.isatty()
-    label = typer.style(f"error [{error.code}]:", fg="red", bold=True) if colour else f"error [{error.code}]:"
-    typer.echo(f"{label} {'; '.join(lines)}", err=True)
+    line = f"error [{error.code}]: {'; '.join(error.message.splitlines())}"
+    typer.secho(line, fg="red", err=True)  # colour is left out where standard error is no terminal
 
 
 def resume_with(context: typer.Context, advice: str) -> None:
