@@ -96,10 +96,15 @@ def draw_rgb(cells_HW: npt.NDArray[Any], scale: Literal["sprite", "tiny"] = "spr
     if scale == "tiny":
         return np.take(TINY_COLOURS, cells_HW, axis=0)
     height, width = cells_HW.shape
-    frame = np.empty((height, 16, width, 16, 3), np.uint8)
-    np.take(_sprites(), cells_HW, axis=0, out=(tiles := np.empty((height, width, 16, 16, 3), np.uint8)), mode="clip")
-    np.copyto(frame, tiles.transpose(0, 2, 1, 3, 4))
-    return frame.reshape(16 * height, 16 * width, 3)
+    # Gather whole sprite rows (48 bytes, as six words) straight into picture order: one pass, no transposing.
+    rows_H16W = 16 * cells_HW.astype(np.intp)[:, None, :] + np.arange(16)[:, None]
+    return _sprite_rows().take(rows_H16W, axis=0).view(np.uint8).reshape(16 * height, 16 * width, 3)
+
+
+@lru_cache(maxsize=1)
+def _sprite_rows() -> npt.NDArray[np.uint64]:
+    """uint64 [7 * 16, 6]: row r of the sprite of a code is row 16 * code + r."""
+    return _sprites().reshape(7 * 16, 48).view(np.uint64)
 
 
 @lru_cache(maxsize=1)
