@@ -1,0 +1,63 @@
+# Needs make and Python >= 3.11; everything else is installed into .venv. Stamp files there make a second call instant.
+
+# The first Python here that is new enough; `make PYTHON=/path/to/python train` decides otherwise.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python; done) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: help train test check bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make train   install into .venv, train the embedded policy on Sokoban, write runs/sokoban/report.html"
+	@echo "make test    install the tools for development too, run the whole test suite"
+	@echo "make check   style, types and layers: ruff, mypy, import-linter"
+	@echo "make bench   measure every promised number beside its peer; one JSON object each in bench/"
+	@echo "make clean   remove .venv, caches and build results; runs/ and bench/ are kept"
+
+train: $(VENV)/.train
+	$(BIN)/palaestra train sokoban
+
+# One thread per process: the suite is parallel already. The summary names every skipped test and why it was skipped.
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench
+	@mkdir -p bench
+	@for name in $$($(BIN)/python -c 'from palaestra.benchmarks.catalog import CATALOG; print(*CATALOG)'); do \
+		echo "$$name"; $(BIN)/palaestra bench "$$name" --json > "bench/$$name.json" || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) build dist htmlcov .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+		.coverage .coverage.* src/palaestra.egg-info
+	find . -path ./runs -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+$(BIN)/pip:
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "Palaestra needs Python 3.11 or newer and '$(PYTHON)' is not (or is" \
+		"missing). Name one: make PYTHON=/path/to/python3.11 train" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' lacks venv or ensurepip." \
+		"On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.train: pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --editable '.[train]'
+	@touch $@
+
+# `dev` contains `train`, so `make train` after `make test` has nothing left to install.
+$(VENV)/.dev: pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(VENV)/.train $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --editable '.[train,bench]'
+	@touch $(VENV)/.train $@
