@@ -106,12 +106,15 @@ class StagePool:
 class LiveEpisode:
     """An episode between its reset and its stop. Errors of the environment end it; they are kept, not raised."""
 
-    def __init__(self, slot: Slot, stage: Stage, protocol: TextProtocol, started_s: float) -> None:
+    def __init__(
+        self, slot: Slot, stage: Stage, protocol: TextProtocol, started_s: float, *, stop_at_dead_end: bool = False
+    ) -> None:
         self.slot = slot
         self.stage = stage
         self.started_s = started_s
         self.reason: StopReason | None = None
         self._protocol = protocol
+        self._stop_at_dead_end = stop_at_dead_end
         self._transcript = Transcript()
         self._steps: list[Step] = []
         self._completions: list[Completion] = []
@@ -185,6 +188,8 @@ class LiveEpisode:
             self._completions.append(reply.completion)
         if terminated or truncated:
             self.reason = StopReason.TERMINATED if terminated else StopReason.TRUNCATED
+        elif self._stop_at_dead_end and kept.get("deadlock"):
+            self.reason = StopReason.DEAD_END
 
     def _see(self, observation: object, info: dict[str, Any]) -> None:
         if not isinstance(observation, str):

@@ -54,6 +54,7 @@ def collect(
     cancelled: Callable[[], bool] = never,
     prefix: str = "",
     count_tokens: Callable[[str], int] = estimate_tokens,
+    stop_at_dead_end: bool = False,
 ) -> list[RolloutGroup]:
     """All groups, in the order of the tasks; arguments, ids and errors as in `iter_groups`."""
     groups = iter_groups(
@@ -66,6 +67,7 @@ def collect(
         cancelled=cancelled,
         prefix=prefix,
         count_tokens=count_tokens,
+        stop_at_dead_end=stop_at_dead_end,
     )
     by_id = {group.group_id: group for group in groups}
     return [by_id[group_id] for group_id in _group_ids(tasks, prefix)]
@@ -82,6 +84,7 @@ def iter_groups(
     cancelled: Callable[[], bool] = never,
     prefix: str = "",
     count_tokens: Callable[[str], int] = estimate_tokens,
+    stop_at_dead_end: bool = False,
 ) -> Iterator[RolloutGroup]:
     """Yield each group as soon as its last member has stopped.
 
@@ -95,6 +98,8 @@ def iter_groups(
         cancelled: asked before every turn; once True, everything unfinished stops with `CANCELLED`.
         prefix: put before every group id; a rollout's id is `{group id}-{member}`.
         count_tokens: measures prompts against the protocol's budget.
+        stop_at_dead_end: stop an episode whose environment reports that the goal is out of reach (`oracle_info`);
+            it can only be lost, so success is the same and training saves the hopeless steps.
 
     Raises:
         ConfigError "group_size", "max_live": not positive.  TaskError "bad_task": a task is not JSON-ready.
@@ -116,7 +121,7 @@ def iter_groups(
         for member in range(group_size)
     )
     return _Collection(
-        policy, protocol, pool, queue, max_live, deadlines or Deadlines(), cancelled, group_size
+        policy, protocol, pool, queue, max_live, deadlines or Deadlines(), cancelled, group_size, stop_at_dead_end
     ).groups()
 
 
@@ -142,6 +147,7 @@ class _Collection:
         deadlines: Deadlines,
         cancelled: Callable[[], bool],
         group_size: int,
+        stop_at_dead_end: bool,
     ) -> None:
         self._policy = policy
         self._protocol = protocol
@@ -151,6 +157,7 @@ class _Collection:
         self._deadlines = deadlines
         self._cancelled = cancelled
         self._group_size = group_size
+        self._stop_at_dead_end = stop_at_dead_end
         self._live: list[LiveEpisode] = []
         self._done: dict[str, list[Rollout]] = {}
 
@@ -197,7 +204,9 @@ class _Collection:
             except PalaestraError as error:
                 self._keep(slot.rollout((), StopReason.ENV_ERROR, failure=failure_of("make", error)))
                 continue
-            episode = LiveEpisode(slot, stage, self._protocol, self._deadlines.clock())
+            episode = LiveEpisode(
+                slot, stage, self._protocol, self._deadlines.clock(), stop_at_dead_end=self._stop_at_dead_end
+            )
             self._live.append(episode)
             episode.reset()
             self._retire()

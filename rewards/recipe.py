@@ -15,7 +15,7 @@ from palaestra.rewards import format as answer_format
 from palaestra.rewards import outcome, potential
 from palaestra.rewards.compose import Reward, RewardFunction, Scorer, compose
 
-COMPONENTS = ("success", "graded", "native", "step", "malformed", "invalid", "progress")
+COMPONENTS = ("success", "graded", "native", "step", "malformed", "invalid", "progress", "dead_end")
 
 
 class RewardRecipe(Settings):
@@ -24,7 +24,8 @@ class RewardRecipe(Settings):
     Attributes:
         components: weight per component: `success` (1 if won) and `graded` (score in [0, 1]), both at the last step;
             `native` (the environment's own reward), `step` (1 each), `malformed` and `invalid` (1 per such step),
-            `progress` (distance gained, in steps).
+            `progress` (distance gained, in steps), `dead_end` (1 at the step that loses the goal for good; with it,
+            `progress` leaves dead ends out).
         distance_cap: the distance that counts as out of reach, in steps.
         bounds: a step's reward or a total outside of it is an error of the scorer, not a reward.
 
@@ -58,7 +59,8 @@ class RewardRecipe(Settings):
             "step": outcome.step,
             "malformed": answer_format.malformed,
             "invalid": answer_format.invalid,
-            "progress": potential.progress(self.distance_cap),
+            "progress": potential.progress(self.distance_cap, dead_ends="dead_end" not in self.components),
+            "dead_end": potential.dead_end,
         }
 
         def reward(trajectory: Trajectory) -> Reward:

@@ -24,15 +24,10 @@ RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
 class EnvSettings(Settings):
-    """What is trained on: a Gymnasium id with its keyword arguments.
-
-    `train_kwargs` are added to `kwargs` in training rollouts only (say, to stop an episode at a dead end);
-    evaluation always plays the environment as `kwargs` has it.
-    """
+    """What is trained on: a Gymnasium id with its keyword arguments."""
 
     id: str = "palaestra/Sokoban-v0"
     kwargs: Mapping[str, Any] = Field(default_factory=dict)
-    train_kwargs: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class PolicySettings(Settings):
@@ -84,6 +79,7 @@ class RLSettings(Settings):
         rows: a training row per environment step, or per whole trajectory.
         mini_batches: optimiser steps per rollout batch.
         micro_rows: rows per forward and backward; bounds memory.
+        stop_at_dead_end: stop training episodes that the environment's oracle calls lost (evaluation never does).
         weight_average: decay per iteration of an exponential average of the weights; the average is what is
             evaluated and kept. 0 keeps the raw weights.
         old_logprobs: "behaviour" takes the sampler's own (exact engine, one policy), "recompute" runs the old pass.
@@ -97,6 +93,7 @@ class RLSettings(Settings):
     micro_rows: int = Field(default=256, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     max_live: int = Field(default=256, ge=1)
+    stop_at_dead_end: bool = False
     episode_deadline_s: float | None = Field(default=None, gt=0)
     weight_average: float = Field(default=0.0, ge=0, lt=1)
     old_logprobs: Literal["behaviour", "recompute"] = "behaviour"
@@ -119,6 +116,15 @@ class CheckpointSettings(Settings):
     keep: int = Field(default=2, ge=1)
 
 
+class StoreSettings(Settings):
+    """Which training rollouts the store keeps: those of every `rollouts_every`-th iteration (and the last).
+
+    Evaluations before and after are always kept. An episode of ten short turns takes about 8 kB.
+    """
+
+    rollouts_every: int = Field(default=1, ge=1)
+
+
 class TrainConfig(Settings):
     """A whole training run; `threads` is torch's intra-op thread count, which a bit-identical resume must keep."""
 
@@ -135,6 +141,7 @@ class TrainConfig(Settings):
     objective: ObjectiveConfig = ObjectiveConfig()
     evaluation: EvaluationSettings = EvaluationSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
+    store: StoreSettings = StoreSettings()
 
     def to_toml_data(self) -> dict[str, Any]:
         """Plain data for TOML; unset (None) keys are left out."""

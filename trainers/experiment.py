@@ -246,6 +246,8 @@ class Experiment:
         return True
 
     def _keep(self, done: Iteration, step: int) -> None:
+        if step % self.config.store.rollouts_every and step != self.config.rl.iterations:
+            return
         self._store.append(done.groups, run_id=self.folder.name, iteration=step, phase="rl", rewards=done.rewards)
 
     def _store_groups(self, groups: tuple[RolloutGroup, ...], step: int, phase: str) -> None:

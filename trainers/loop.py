@@ -108,6 +108,7 @@ class Trainer:
             max_live=rl.max_live,
             deadlines=Deadlines(episode_s=rl.episode_deadline_s),
             prefix=f"rl{number}-",
+            stop_at_dead_end=rl.stop_at_dead_end,
         )
 
     def _rows(self, groups: Sequence[RolloutGroup], rewards: Mapping[str, Reward]) -> list[Row]:
@@ -183,7 +184,7 @@ def rl_tasks(config: TrainConfig, number: int) -> list[Task]:
         Task(
             config.env.id,
             derive_seed(config.seed, "rl", number, index) >> 33,
-            env_kwargs={**config.env.kwargs, **config.env.train_kwargs},
+            env_kwargs=config.env.kwargs,
             reset_options={"split": "train"},
         )
         for index in range(config.rl.tasks_per_step)

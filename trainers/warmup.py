@@ -37,7 +37,7 @@ def warmup_tasks(config: TrainConfig) -> list[Task]:
         Task(
             config.env.id,
             derive_seed(config.seed, "warmup", number) >> 33,
-            env_kwargs={**config.env.kwargs, **config.env.train_kwargs},
+            env_kwargs=config.env.kwargs,
             reset_options={"split": "train"},
         )
         for number in range(config.warmup.tasks)

@@ -134,6 +134,7 @@ class StopReason(StrEnum):
     TERMINATED = "terminated"
     TRUNCATED = "truncated"
     CONTEXT_LIMIT = "context_limit"
+    DEAD_END = "dead_end"
     DEADLINE = "deadline"
     POLICY_ERROR = "policy_error"
     ENV_ERROR = "env_error"
@@ -141,7 +142,7 @@ class StopReason(StrEnum):
 
     @property
     def is_error(self) -> bool:
-        """True if the episode did not end by the environment's own rules or the model's context."""
+        """True if something went wrong; False for the environment's own rules, the model's context and a dead end."""
         return self in (StopReason.DEADLINE, StopReason.POLICY_ERROR, StopReason.ENV_ERROR, StopReason.CANCELLED)
 
 
