@@ -76,7 +76,10 @@ def _sample(store: Store, run_name: str) -> Episodes:
 
 
 def choose(store: Store, lines: Sequence[IterationSummary]) -> list[Choice]:
-    """Pairs of one task before and after training, then episodes of the other phases' last iterations."""
+    """Pairs of one task before and after training, then episodes of the other phases' last iterations.
+
+    Phases such as "eval_after_sampled" hold the same tasks once more and are left out.
+    """
     by_phase: dict[str, list[IterationSummary]] = {}
     for line in lines:
         by_phase.setdefault(line.phase, []).append(line)
@@ -87,6 +90,7 @@ def choose(store: Store, lines: Sequence[IterationSummary]) -> list[Choice]:
     else:
         for name, found in (("before training", before), ("after training", after)):
             choices += _singles(store, f"Evaluation {name}", found[-1:])
+    by_phase = {phase: found for phase, found in by_phase.items() if not phase.startswith((_BEFORE, _AFTER))}
     for phase in sorted(by_phase, key=lambda name: (name != "rl", name))[:3]:
         last = by_phase[phase][-1:]
         heading = f"Training, iteration {last[0].iteration}" if phase == "rl" else f"Phase {phase}"

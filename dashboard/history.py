@@ -65,6 +65,7 @@ class History:
         warmup, rl: curves by name, over optimiser steps and RL iterations.
         evaluations: in the order they were made.
         phase_s: wall seconds by phase, from the differences of successive lines.
+        cpu_s: CPU seconds at the last line.
         rl_s: seconds of RL by part: rollout, old_pass, update.
         stop_reasons: how the training episodes ended, and how many did.
         tokens: sampled in training.
@@ -74,6 +75,7 @@ class History:
     rl: Mapping[str, Curve]
     evaluations: tuple[Evaluation, ...]
     phase_s: Mapping[str, float]
+    cpu_s: float
     rl_s: Mapping[str, float]
     stop_reasons: Mapping[str, int]
     tokens: int
@@ -99,13 +101,14 @@ def read_history(records: Iterable[Mapping[str, Any]]) -> History:
     phase_s: dict[str, float] = {}
     rl_s: dict[str, float] = {}
     stop_reasons: dict[str, int] = {}
-    tokens, before_s = 0.0, 0.0
+    tokens, before_s, cpu_s = 0.0, 0.0, 0.0
     for record in records:
         phase, step = str(record.get("phase", "")), number(record.get("step"))
         now_s = number(record.get("wall_s"))
         if now_s is not None:
             phase_s[phase] = phase_s.get(phase, 0.0) + max(0.0, now_s - before_s)
             before_s = now_s
+        cpu_s = finite(record.get("cpu_s")) or cpu_s
         if step is None:
             continue
         if phase == "eval":
@@ -117,7 +120,7 @@ def read_history(records: Iterable[Mapping[str, Any]]) -> History:
             _add_counts(stop_reasons, record.get("stop_reasons"))
             tokens += number(record.get("tokens")) or 0.0
     whole = {reason: int(count) for reason, count in stop_reasons.items()}
-    return History(curves["warmup"], curves["rl"], tuple(evaluations), phase_s, rl_s, whole, int(tokens))
+    return History(curves["warmup"], curves["rl"], tuple(evaluations), phase_s, cpu_s, rl_s, whole, int(tokens))
 
 
 def number(value: object) -> float | None:

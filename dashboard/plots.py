@@ -22,16 +22,18 @@ TIME_PAINT: Final = ("orange", "blue", "purple", "green", "muted", "before")
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One number to follow over training."""
+    """One number to follow over training; of several keys the first that was logged is shown."""
 
-    key: str
+    keys: tuple[str, ...]
     title: str
     unit: str
     share: bool = False
 
 
-def learning_curve(modes: Mapping[str, Sequence[Evaluation]], width: int, css_class: str) -> Markup:
-    """Validation success over RL iterations, a line with a 95 % band per mode, the level before RL dashed."""
+def learning_curve(modes: Mapping[str, Sequence[Evaluation]], kept: float | None, width: int, css_class: str) -> Markup:
+    """Validation success over RL iterations: a line with a 95 % band per mode; dotted, the level before RL and the
+    iteration whose weights were kept.
+    """
     with settings(f"learning{width}"):
         drawn = figure(width, 340 if width > 500 else 300)
         axes = drawn.subplots()
@@ -50,19 +52,22 @@ def learning_curve(modes: Mapping[str, Sequence[Evaluation]], width: int, css_cl
         if first.step == 0:
             label = f"before RL, {plain(first.mode)} {100 * first.success:.0f} %"
             axes.axhline(first.success, color=PAINT["muted"], linestyle=(0, (2, 2)), linewidth=1.4, label=label)
+        if kept is not None:
+            label = f"best, iteration {kept:.0f}"
+            axes.axvline(kept, color=PAINT["after"], linestyle=(0, (1, 2)), linewidth=1.4, label=label)
         axes.set_ylim(0, min(1.02, 1.08 * top) or 1)
         axes.set_xlabel("RL iteration")
         axes.set_ylabel("validation success")
         axes.yaxis.set_major_formatter(PERCENT)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        drawn.legend(loc="outside upper left", ncols=3 if width > 500 else 2)
+        drawn.legend(loc="outside upper left", ncols=4 if width > 500 else 2)
         return to_svg(drawn, "Validation success with 95 % bands over RL iterations", css_class)
 
 
 def dumbbells(pairs: Sequence[Pair]) -> Markup:
     """Success before (hollow) and after (filled) with 95 % intervals, a row per pair."""
     with settings("dumbbells"):
-        drawn = figure(440, 74 + 62 * len(pairs))
+        drawn = figure(440, 60 + 84 * len(pairs))
         axes = drawn.subplots()
         for row, pair in enumerate(reversed(pairs)):
             axes.plot([pair.before, pair.after], [row, row], color=PAINT["grid"], linewidth=7, solid_capstyle="round")
@@ -116,7 +121,7 @@ def strata(pairs: Sequence[Pair]) -> Markup:
 
 def small(curve: Curve, signal: Signal, step_name: str) -> Markup:
     """One training signal: the values pale, their running mean over a tenth of the run bold."""
-    with settings(f"small-{step_name}-{signal.key}"):
+    with settings(f"small-{step_name}-{signal.keys[0]}"):
         drawn = figure(300, 190)
         axes = drawn.subplots()
         thin = curve.thinned(200)

@@ -24,8 +24,8 @@ _CELLS: Final[Mapping[str, str]] = {"compact": SYMBOLS, "padded": SYMBOLS, "xsb"
 def replay(stored: StoredRollout, name: str) -> dict[str, Any]:
     """One side of the viewer: JSON-ready, at most `MOST_STEPS` steps, `MOST_CHARACTERS` a text, `MOST_BYTES` in all.
 
-    `left_out` counts the later steps that did not fit. `kind` is "board" if every frame is a Sokoban board (then a
-    frame is rows of cell codes joined by "/"), else "text".
+    `kind` is "board" if every frame is a Sokoban board (a frame is then rows of cell codes joined by "/"), else "text";
+    `distance` is the moves left to the goal where the environment told it; `left_out` counts the steps not shown.
     """
     trajectory = stored.rollout.trajectory
     texts = frames(trajectory)[: MOST_STEPS + 1]
@@ -39,6 +39,7 @@ def replay(stored: StoredRollout, name: str) -> dict[str, Any]:
         "name": name,
         "won": trajectory.won,
         "outcome": outcome(trajectory),
+        "distance": trajectory.start.get("oracle_distance"),
         "failure": clip(stored.rollout.failure.message) if stored.rollout.failure else "",
         "kind": "board" if are_boards else "text",
         "frames": views[: shown + 1],
@@ -130,4 +131,6 @@ def _step(step: Step) -> dict[str, Any]:
         "response": clip(step.response),
         "status": "" if status is ActionStatus.OK else status.value.replace("_", " "),
         "reward": round(step.reward, 4),
+        "distance": step.info.get("oracle_distance"),
+        "deadlock": bool(step.info.get("deadlock")),
     }

@@ -51,6 +51,11 @@
     return [short ? list : "", short ? buttons : []];
   }
 
+  function ahead(step) {
+    if (step.deadlock) return "no longer solvable";
+    return step.distance > 0 ? `${step.distance} moves to go` : "";
+  }
+
   function buildSide(data) {
     const isBoard = data.kind === "board";
     const world = isBoard ? shape("svg", { class: "board", role: "img" }) : make("pre", { class: "world", tabindex: "0" });
@@ -80,8 +85,8 @@
       const step = data.steps[at - 1];
       const over = at === data.frames.length - 1 && data.left_out ? `, ${data.left_out} later steps left out` : "";
       said.textContent = step
-        ? `Response ${at}, reward ${step.reward}${step.status ? `, ${step.status}` : ""}${over}`
-        : "Start; the policy has not acted yet.";
+        ? `Response ${at}: ${[`reward ${step.reward}`, step.status, ahead(step)].filter(Boolean).join(", ")}${over}`
+        : Number.isFinite(data.distance) ? `Start: solvable in ${data.distance} moves` : "Start";
       response.textContent = step ? step.response : "";
     }
     return { data, element, draw };

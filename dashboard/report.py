@@ -28,19 +28,19 @@ from palaestra.mcp_servers.errors import StoreError
 from palaestra.trainers.run_directory import RunFiles
 
 WARMUP_SIGNALS: Final = (
-    Signal("loss", "Loss", "nats per token"),
-    Signal("accuracy", "Accuracy", "share of tokens", share=True),
+    Signal(("loss",), "Loss", "nats per token"),
+    Signal(("accuracy",), "Accuracy", "share of tokens", share=True),
 )
 RL_SIGNALS: Final = (
-    Signal("success", "Training success", "share of episodes", share=True),
-    Signal("reward_mean", "Reward", "mean per episode"),
-    Signal("length_mean", "Episode length", "steps"),
-    Signal("entropy", "Entropy", "nats per token"),
-    Signal("kl_old", "KL to the old policy", "nats per token"),
-    Signal("clip_fraction", "Clip fraction", "share of tokens", share=True),
-    Signal("zero_signal", "Groups without signal", "share of groups", share=True),
-    Signal("grad_norm", "Gradient norm", "L2, before clipping"),
-    Signal("malformed", "Malformed responses", "as logged"),
+    Signal(("success",), "Training success", "share of episodes", share=True),
+    Signal(("reward_mean",), "Reward", "mean per episode"),
+    Signal(("length_mean",), "Episode length", "steps"),
+    Signal(("entropy", "rollout_entropy"), "Entropy", "nats per token"),
+    Signal(("kl_old", "approx_kl"), "KL to the old policy", "nats per token"),
+    Signal(("clip_fraction", "clip_frac"), "Clip fraction", "share of tokens", share=True),
+    Signal(("zero_signal",), "Groups without signal", "share of groups", share=True),
+    Signal(("grad_norm",), "Gradient norm", "L2, before clipping"),
+    Signal(("malformed",), "Malformed responses", "share of responses", share=True),
 )
 _TIME_NAMES: Final = {"rollout": "RL: rollouts", "old_pass": "RL: old pass", "update": "RL: updates"}
 _PHASE_NAMES: Final = {"warmup": "Warm-up", "rl": "RL: other", "eval": "Evaluation"}
@@ -80,7 +80,7 @@ def render(run: RunFiles) -> str:
         status=_status(summary, history),
         facts=_facts(config, summary, history, episodes),
         result=result,
-        plots=_plots(history, result),
+        plots=_plots(history, result, finite((summary or {}).get("best_step"))),
         signals=_signals(history.rl, RL_SIGNALS, "RL iteration"),
         warmup=_signals(history.warmup, WARMUP_SIGNALS, "warm-up step"),
         time=_time(summary, history),
@@ -130,7 +130,8 @@ def _status(summary: Mapping[str, Any] | None, history: History) -> tuple[str, s
     if summary is None:
         return "unfinished", f"No summary yet: still running, or interrupted after RL iteration {history.rl_steps}."
     stopped = clip(str(summary.get("stopped", "finished")), 60)
-    return stopped, f"{stopped.capitalize()} after {summary.get('steps', history.rl_steps)} RL iterations."
+    steps = int(finite(summary.get("steps")) or history.rl_steps)
+    return stopped, f"{stopped.capitalize()} {f'after {steps} RL iterations' if steps else 'without RL'}."
 
 
 def _facts(
@@ -148,11 +149,12 @@ def _facts(
     return [(name, clip(str(value), 120)) for name, value in found if value is not None]
 
 
-def _plots(history: History, result: Result) -> dict[str, Markup | None]:
+def _plots(history: History, result: Result, kept: float | None) -> dict[str, Markup | None]:
     modes = history.modes()
+    moments = {point.step for points in modes.values() for point in points}
     drawn: dict[str, Markup | None] = dict.fromkeys(("learning", "result", "strata"))
-    if modes:
-        wide, narrow = plots.learning_curve(modes, 880, "wide"), plots.learning_curve(modes, 400, "narrow")
+    if len(moments) > 1:
+        wide, narrow = plots.learning_curve(modes, kept, 880, "wide"), plots.learning_curve(modes, kept, 400, "narrow")
         drawn["learning"] = wide + narrow
     if result.pair is not None:
         drawn["result"] = plots.dumbbells(result.modes)
@@ -163,11 +165,13 @@ def _plots(history: History, result: Result) -> dict[str, Markup | None]:
 
 def _signals(curves: Mapping[str, Any], signals: Sequence[Signal], step_name: str) -> list[tuple[str, str, Markup]]:
     """Title, last value and plot of every signal that was logged."""
-    return [
-        (signal.title, _last(curves[signal.key].values[-1], signal), plots.small(curves[signal.key], signal, step_name))
-        for signal in signals
-        if signal.key in curves
-    ]
+    found = []
+    for signal in signals:
+        curve = next((curves[key] for key in signal.keys if key in curves), None)
+        if curve is not None:
+            last = _last(curve.values[-1], signal)
+            found.append((signal.title, last, plots.small(curve, signal, step_name)))
+    return found
 
 
 def _last(value: float, signal: Signal) -> str:
@@ -175,13 +179,17 @@ def _last(value: float, signal: Signal) -> str:
 
 
 def _time(summary: Mapping[str, Any] | None, history: History) -> dict[str, Any] | None:
-    """Where the wall time went: rows (name, paint, seconds, share), the bar, and CPU seconds if known."""
+    """Where the wall time went: rows (name, paint, seconds, share), the bar, and CPU seconds if known.
+
+    The metrics tell evaluation during RL from RL; the summary's phases stand in where nothing was logged.
+    """
     phases = section(summary, "phases")
-    wall = {str(name): finite(section(phases, name).get("wall_s")) or 0.0 for name in phases} or dict(history.phase_s)
-    cpu_s = sum(finite(section(phases, name).get("cpu_s")) or 0.0 for name in phases)
+    logged = {name: seconds for name, seconds in history.phase_s.items() if seconds}
+    wall = logged or {str(name): finite(section(phases, name).get("wall_s")) or 0.0 for name in phases}
+    cpu_s = history.cpu_s or sum(finite(section(phases, name).get("cpu_s")) or 0.0 for name in phases)
     inside = sum(history.rl_s.values())
     parts: list[tuple[str, float]] = []
-    for name, seconds in wall.items():
+    for name, seconds in sorted(wall.items(), key=lambda item: item[0] == "eval"):  # RL whole, evaluation after it
         if name == "rl" and inside:
             parts += [(_TIME_NAMES.get(part, f"RL: {part}"), value) for part, value in history.rl_s.items()]
             seconds = max(0.0, seconds - inside)

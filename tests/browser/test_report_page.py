@@ -72,8 +72,11 @@ def test_the_slider_moves_both_boards_to_the_stored_frames(open_page: Open, repo
         assert page.locator("#position").text_content() == f"step {at} of {last}"
         seen.append(shown_board(page, 1))
     assert len(dict.fromkeys(seen)) > 1
-    said = page.locator(".side").nth(1).locator(".response").text_content()
-    assert said == after["steps"][-1]["response"]
+    response = page.locator(".side").nth(1).locator(".response").text_content()
+    set_slider(page, 0)
+    said = page.locator(".side").nth(1).locator(".said").text_content()
+    assert said == f"Start: solvable in {after['distance']:.0f} moves"
+    assert response == after["steps"][-1]["response"]
 
 
 def test_every_episode_can_be_picked_and_stepped_to_its_end(open_page: Open, report: Path) -> None:

@@ -18,7 +18,7 @@ from palaestra.trainers.run_directory import RunDirectory
 from palaestra.trainers.statistics import length_band, paired_gain, rates_by_stratum, wilson
 
 ENV_ID = "palaestra/Sokoban-v0"
-KWARGS = {"size": [7, 7], "max_steps": 20, "max_len": 12}
+KWARGS = {"size": [7, 7], "max_steps": 20, "max_len": 12, "oracle_info": True}
 CONFIG = {"name": "demo", "seed": 7, "env": {"id": ENV_ID, "kwargs": KWARGS}, "rl": {"iterations": 6}}
 
 
@@ -57,6 +57,8 @@ def build_run(path: Path, *, levels: int = 16, iterations: int = 6, finished: bo
         if finished:
             after = play(levels, "test", ExpertPolicy(2, noise=0.25), "a-")
             store.append(after, run_id=run.name, iteration=iterations, phase="eval_after")
+            again = play(2, "test", RandomPolicy(3), "s-")
+            store.append(again, run_id=run.name, iteration=iterations, phase="eval_after_sampled")
             run.write_summary(_summary(before, after, iterations, clock))
     return path
 
@@ -81,7 +83,7 @@ def _rl_line(step: int, iterations: int, wall_s: float, groups: Sequence[Rollout
         length_mean=sum(lengths) / len(lengths),
         entropy=0.9 * math.exp(-step / iterations) + wave,
         kl_old=0.004 + abs(wave) / 10,
-        clip_fraction=0.05 + abs(wave),
+        clip_frac=0.05 + abs(wave),
         grad_norm=0.6 + wave,
         loss=0.1 * wave,
         lr=1e-4,
@@ -118,17 +120,11 @@ def _summary(
 ) -> dict[str, Any]:
     won_before, won_after = won(before), won(after)
     strata = [length_band(_optimal_moves(group)) for group in before]
-    early, late = rates_by_stratum(strata, won_before), rates_by_stratum(strata, won_after)
     result = _compare(won_before, won_after)
-    by_stratum = {
-        name: {
-            "n": early[name].episodes,
-            "before": early[name].rate,
-            "after": late[name].rate,
-            "gain_ci95": [-0.1, 0.9],
-        }
-        for name in early
-    }
+    by_stratum = {}
+    for name in rates_by_stratum(strata, won_before):
+        own = [index for index, stratum in enumerate(strata) if stratum == name]
+        by_stratum[name] = _compare([won_before[i] for i in own], [won_after[i] for i in own])
     both = {**result, "by_stratum": by_stratum}
     return {
         "name": "demo",
@@ -144,7 +140,7 @@ def _summary(
             "eval": {"wall_s": wall_s - 14.0 * iterations, "cpu_s": 1.0 * iterations},
         },
         "steps": iterations,
-        "best_step": iterations - 1,
+        "best_step": iterations,
         "stopped": "finished",
         "held_out": {"split": "test", "mode": "greedy", **both, "greedy": both, "sampled": both},
         "reward_components": {"outcome": {"weight": 1.0, "mean": 0.4}},
@@ -157,7 +153,5 @@ def _compare(before: list[bool], after: list[bool]) -> dict[str, Any]:
     return {"n": n, "before": sum(before) / n, "after": sum(after) / n, "gain": gain, "gain_ci95": [low, high]}
 
 
-def _optimal_moves(group: RolloutGroup) -> float | None:
-    """The length of a plan that never strays: the expert's own episode of the task."""
-    expert = collect([group.task], ExpertPolicy(0))[0].rollouts[0].trajectory
-    return len(expert.steps) if expert.won else None
+def _optimal_moves(group: RolloutGroup) -> float:
+    return float(group.rollouts[0].trajectory.start["oracle_distance"])

@@ -26,10 +26,10 @@ def texts(svg: str) -> list[str]:
 def test_every_plot_is_one_svg_that_the_page_policy_allows() -> None:
     modes = {"greedy": [evaluation(0, 0.1), evaluation(4, 0.5)], "sampled": [evaluation(0, 0.05, "sampled")]}
     drawn = {
-        "learning": plots.learning_curve(modes, 880, "wide"),
+        "learning": plots.learning_curve(modes, None, 880, "wide"),
         "dumbbells": plots.dumbbells([PAIR, PAIR]),
         "strata": plots.strata([PAIR]),
-        "small": plots.small(Curve([1, 2], [0.1, 0.2]), Signal("entropy", "Entropy", "nats"), "RL iteration"),
+        "small": plots.small(Curve([1, 2], [0.1, 0.2]), Signal(("entropy",), "Entropy", "nats"), "RL iteration"),
         "time": plots.time_bar([("Warm-up", 5.0), ("RL", 7.0)], 400, "narrow"),
     }
     identities: list[str] = []
@@ -44,9 +44,9 @@ def test_every_plot_is_one_svg_that_the_page_policy_allows() -> None:
 
 
 def test_axes_are_labelled_with_units() -> None:
-    curve = plots.learning_curve({"greedy": [evaluation(0, 0.1), evaluation(8, 0.4)]}, 400, "narrow")
+    curve = plots.learning_curve({"greedy": [evaluation(0, 0.1), evaluation(8, 0.4)]}, None, 400, "narrow")
     assert {"RL iteration", "validation success", "greedy", "before RL, greedy 10 %"} <= {*texts(curve)}
-    small = plots.small(Curve([1, 2], [0.1, 0.2]), Signal("kl", "KL", "nats per token"), "RL iteration")
+    small = plots.small(Curve([1, 2], [0.1, 0.2]), Signal(("kl",), "KL", "nats per token"), "RL iteration")
     assert {"RL iteration", "nats per token"} <= {*texts(small)}
     assert "wall time, minutes" in texts(plots.time_bar([("a", 300.0)], 400, ""))
 
@@ -57,8 +57,13 @@ def test_the_numbers_drawn_are_the_numbers_given() -> None:
     assert "n = 50" in plots.strata([PAIR])
 
 
+def test_the_kept_iteration_is_marked() -> None:
+    svg = plots.learning_curve({"greedy": [evaluation(0, 0.1), evaluation(8, 0.4)]}, 8.0, 880, "wide")
+    assert "best, iteration 8" in texts(svg)
+
+
 def test_a_curve_that_starts_later_has_no_line_before_rl() -> None:
-    svg = plots.learning_curve({"greedy": [evaluation(4, 0.1)]}, 880, "wide")
+    svg = plots.learning_curve({"greedy": [evaluation(4, 0.1)]}, None, 880, "wide")
     assert not any(text.startswith("before RL") for text in texts(svg))
 
 
@@ -66,7 +71,7 @@ def test_a_curve_that_starts_later_has_no_line_before_rl() -> None:
 @pytest.mark.parametrize("share", [True, False])
 def test_flat_single_and_missing_values_draw(values: list[float], share: bool) -> None:
     curve = Curve(list(range(len(values))), values)
-    assert plots.small(curve, Signal("x", "X", "units", share=share), "RL iteration").startswith("<svg")
+    assert plots.small(curve, Signal(("x",), "X", "units", share=share), "RL iteration").startswith("<svg")
 
 
 def test_perfect_and_hopeless_results_draw() -> None:
@@ -76,7 +81,9 @@ def test_perfect_and_hopeless_results_draw() -> None:
     ]
     assert plots.strata(ends).startswith("<svg")
     assert plots.dumbbells(ends).startswith("<svg")
-    assert plots.learning_curve({"greedy": [Evaluation(0, "valid", "greedy", 5, 0, 0, 0)]}, 880, "").startswith("<svg")
+    assert plots.learning_curve({"greedy": [Evaluation(0, "valid", "greedy", 5, 0, 0, 0)]}, None, 880, "").startswith(
+        "<svg"
+    )
 
 
 def test_hostile_names_are_text() -> None:

@@ -77,6 +77,19 @@ def test_boards_of_other_environments_are_text() -> None:
     assert read_board(Task("other/Env-v0", 0), "####") is None
 
 
+def test_distances_to_the_goal_are_told_where_known(tmp_path: Path) -> None:
+    rollout = collect(tasks(1, "test"), ExpertPolicy(0))[0].rollouts[0]
+    shown = replay(stored(tmp_path, rollout), "after")
+    length = len(rollout.trajectory.steps)
+    assert shown["distance"] == length
+    assert [step["distance"] for step in shown["steps"]] == list(range(length - 1, -1, -1))
+    dead = replace(rollout.trajectory.steps[0], info={"oracle_distance": None, "deadlock": True})
+    rollout = replace(rollout, rollout_id="d", trajectory=replace(rollout.trajectory, steps=(dead,)))
+    (tmp_path / "2").mkdir()
+    step = replay(stored(tmp_path / "2", rollout), "after")["steps"][0]
+    assert (step["distance"], step["deadlock"]) == (None, True)
+
+
 def test_long_episodes_and_texts_are_cut_and_say_so(tmp_path: Path) -> None:
     rollout = text_episode(MOST_STEPS + 30, final_observation="x" * 10)
     first = replace(rollout.trajectory.steps[0], response="y" * (MOST_CHARACTERS + 7))

@@ -116,6 +116,27 @@ def test_the_policy_allows_exactly_the_style_and_script_of_the_page(page: str) -
         assert f"{directive} 'sha256-{digest}'" in policy[1]
 
 
+def test_time_is_told_by_part_and_adds_up(page: str) -> None:
+    shown = dict(re.findall(r"</span>([^<]+)</th><td>([^<]+)</td>", page))
+    assert shown == {
+        "Warm-up": "23.0 s",
+        "RL: rollouts": "36.0 s",
+        "RL: old pass": "3.0 s",
+        "RL: updates": "18.0 s",
+        "RL: other": "3.0 s",
+        "Evaluation": "7.0 s",
+    }
+    assert "1 min 30 s of wall time, 1 min 21 s of CPU time" in page
+
+
+def test_without_metrics_the_summary_tells_the_time(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "demo", CONFIG) as run:
+        run.write_summary({"phases": {"evaluate_before": {"wall_s": 7.0, "cpu_s": 6.5}, "rl": {"wall_s": 53.0}}})
+    html = report(tmp_path / "demo")
+    assert "1 min 0 s of wall time, 6.5 s of CPU time" in html
+    assert "Evaluate before" in html
+
+
 def test_hostile_text_stays_text_wherever_it_stands(tmp_path: Path) -> None:
     config = {**CONFIG, "name": HOSTILE, "note": HOSTILE + "\u2028"}
     path = tmp_path / "<b>&run"
@@ -181,6 +202,16 @@ def test_a_run_of_warm_up_alone_has_no_rl_signals(tmp_path: Path) -> None:
     html = report(tmp_path / "demo")
     assert "Warm-up on expert episodes" in html
     assert "Reinforcement learning" not in html
+
+
+def test_one_evaluation_is_a_number_but_not_yet_a_curve(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "demo", CONFIG) as run:
+        run.log_metrics({"phase": "eval", "step": 0, "split": "valid", "mode": "greedy", "n": 10, "success": 0.3})
+        run.write_summary({"stopped": "interrupted", "steps": 0})
+    html = report(tmp_path / "demo")
+    assert '<span class="after">30 %</span>' in html
+    assert "Learning curve" not in html
+    assert "Interrupted without RL." in html
 
 
 def test_non_finite_metrics_are_gaps_not_crashes(tmp_path: Path) -> None:
