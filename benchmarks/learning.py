@@ -1,0 +1,90 @@
+"""Does the policy learn: success on held-out Sokoban levels before and after RL, per seed, with paired intervals.
+
+The recipe `sokoban` is run as a user runs it, `palaestra train`, once per seed and reward: with the recipe's reward
+(success plus progress from the solver) and with the native outcome alone (success), everything else equal. The test
+split is played once before and once after each run and used for nothing else; checkpoints are chosen on validation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from palaestra.benchmarks.harness import machine_facts
+from palaestra.mcp_servers.errors import TrainingError
+
+ARMS: Final[Mapping[str, Sequence[str]]] = {
+    "progress": (),
+    "native": ("reward.components={success=1.0}",),
+}
+_QUICK: Final = (
+    "warmup.tasks=300", "rl.iterations=4", "rl.tasks_per_step=16", "evaluation.valid_tasks=32",
+    "evaluation.test_tasks=64", "evaluation.every=4",
+)  # fmt: skip
+TARGET_POINTS: Final = 15.0
+
+
+def run(quick: bool, seed: int) -> dict[str, Any]:
+    """Mean gain in percentage points (greedy, recipe's reward) over three seeds; a quick run is one short seed.
+
+    Cost: six full runs of some minutes each, as many at a time as there are cores, one thread each.
+    """
+    seeds = [seed] if quick else [seed, seed + 1, seed + 2]
+    jobs = [(arm, number) for arm in ARMS for number in seeds]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        found = list(pool.map(lambda job: _train(*job, Path(folder), quick), jobs))
+    by_arm: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
+    for (arm, _), summary in zip(jobs, found, strict=True):
+        by_arm[arm].append(summary)
+    main = [100 * s["held_out"]["greedy"]["gain"] for s in by_arm["progress"]]
+    return {
+        "name": "learning",
+        "value": statistics.mean(main),
+        "unit": "points of greedy held-out success gained by RL, mean of seeds",
+        "target": TARGET_POINTS,
+        "peer": None,
+        "ratio": None,
+        "machine": machine_facts(),
+        "seeds": seeds,
+        "details": {
+            "intervals_above_zero": all(s["held_out"]["greedy"]["gain_ci95"][0] > 0 for s in by_arm["progress"]),
+            "arms": {arm: _describe(summaries) for arm, summaries in by_arm.items()},
+        },
+    }
+
+
+def _describe(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Per-seed figures and their means, for both ways of acting."""
+    return {
+        mode: {
+            "gain_mean": statistics.mean(s["held_out"][mode]["gain"] for s in summaries),
+            "before_mean": statistics.mean(s["held_out"][mode]["before"] for s in summaries),
+            "after_mean": statistics.mean(s["held_out"][mode]["after"] for s in summaries),
+            "seeds": [{"seed": s["seeds"]["run"], **s["held_out"][mode]} for s in summaries],
+        }
+        for mode in ("greedy", "sampled")
+    } | {"phases": [s["phases"] for s in summaries], "best_steps": [s["best_step"] for s in summaries]}
+
+
+def _train(arm: str, seed: int, folder: Path, quick: bool) -> dict[str, Any]:
+    words = [*ARMS[arm], *(_QUICK if quick else ()), f"seed={seed}", "threads=1"]
+    command = [sys.executable, "-m", "palaestra", "train", "sokoban", *words]
+    command += ["--run-dir", str(folder / f"{arm}-{seed}"), "--no-report", "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0:
+        raise TrainingError("benchmark", f"{arm}, seed {seed}: {(done.stderr or done.stdout).strip()[-400:]}")
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary
+
+
+if __name__ == "__main__":
+    print(json.dumps(run("--quick" in sys.argv, 0)))
