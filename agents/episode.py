@@ -155,8 +155,8 @@ class LiveEpisode:
             env=self.stage.env,
         )
 
-    def advance(self, reply: TurnReply | RolloutFailure) -> None:
-        """Carry out a reply; sets `reason` if the episode ends with it."""
+    def advance(self, reply: object) -> None:
+        """Carry out a policy's reply, whatever it turns out to be; sets `reason` if the episode ends with it."""
         if isinstance(reply, RolloutFailure):
             self.stop(StopReason.POLICY_ERROR, reply)
         elif not isinstance(reply, TurnReply):

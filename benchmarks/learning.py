@@ -40,7 +40,7 @@ def run(quick: bool, seed: int) -> dict[str, Any]:
     seeds = [seed] if quick else [seed, seed + 1, seed + 2]
     jobs = [(arm, number) for arm in ARMS for number in seeds]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = list(pool.map(lambda job: _train(*job, Path(folder), quick), jobs))
+        found = list(pool.map(lambda job: _train(job[0], job[1], Path(folder), quick), jobs))
     by_arm: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
     for (arm, _), summary in zip(jobs, found, strict=True):
         by_arm[arm].append(summary)
