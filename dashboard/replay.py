@@ -86,16 +86,14 @@ def outcome(trajectory: Trajectory) -> str:
         return f"solved in {steps}"
     if trajectory.stop_reason is StopReason.TRUNCATED:
         return f"not solved in {steps}"
-    return f"not solved, {_WHY[trajectory.stop_reason]} after {steps}"
+    reason = trajectory.stop_reason
+    return f"not solved, {_WHY.get(reason) or reason.value.replace('_', ' ')} after {steps}"
 
 
 _WHY: Final = {
     StopReason.TERMINATED: "ended",
     StopReason.CONTEXT_LIMIT: "context full",
-    StopReason.DEADLINE: "deadline",
-    StopReason.POLICY_ERROR: "policy error",
     StopReason.ENV_ERROR: "environment error",
-    StopReason.CANCELLED: "cancelled",
 }
 
 

@@ -127,6 +127,7 @@ def test_failures_and_misread_responses_are_shown(tmp_path: Path) -> None:
 def test_every_stop_reason_has_words(reason: StopReason) -> None:
     trajectory = text_episode(1, stop_reason=reason).trajectory
     assert outcome(trajectory).startswith("not solved")
+    assert "_" not in outcome(trajectory)
     assert outcome(trajectory).endswith("1 step")
     assert outcome(replace(trajectory, won=True)) == "solved in 1 step"
 

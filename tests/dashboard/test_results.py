@@ -66,5 +66,6 @@ def test_a_summary_of_the_headline_alone_is_enough() -> None:
 
 
 def test_strata_without_a_rate_are_left_out() -> None:
-    held_out = {"n": 2, "before": 0.0, "after": 1.0, "by_stratum": {"3-5": {"n": 0, "before": None, "after": None}}}
+    strata: dict[str, Any] = {"3-5": {"n": 0, "before": None, "after": None}, "6-8": 3}
+    held_out = {"n": 2, "before": 0.0, "after": 1.0, "by_stratum": strata}
     assert read_result({"held_out": held_out}, EMPTY).strata == ()
