@@ -72,13 +72,13 @@ def dumbbells(pairs: Sequence[Pair]) -> Markup:
         for row, pair in enumerate(reversed(pairs)):
             axes.plot([pair.before, pair.after], [row, row], color=PAINT["grid"], linewidth=7, solid_capstyle="round")
             for value, interval, paint, face, lift in (
-                (pair.before, pair.before_ci, "before", "none", -0.2),
-                (pair.after, pair.after_ci, "after", PAINT["after"], 0.2),
+                (pair.before, pair.before_ci, "before", "none", -0.15),
+                (pair.after, pair.after_ci, "after", PAINT["after"], 0.15),
             ):
                 colour = PAINT[paint]
                 axes.plot(interval, [row + lift] * 2, color=colour, linewidth=1.6)
                 axes.plot([value], [row], "o", color=colour, markerfacecolor=face, markersize=11, markeredgewidth=2.4)
-                place = (value, row + 2.1 * lift)
+                place = (value, row + 2.2 * lift)
                 axes.annotate(f"{100 * value:.0f} %", place, ha="center", va="center", color=colour, weight="bold")
         axes.set_yticks(range(len(pairs)), [plain(pair.label) for pair in reversed(pairs)])
         axes.tick_params(axis="y", labelcolor=PAINT["ink"], labelsize=12)
