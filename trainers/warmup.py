@@ -49,7 +49,7 @@ def expert_groups(config: TrainConfig, chat: Chat) -> list[RolloutGroup]:
 
     Raises: TrainingError "warmup" if an episode failed, quoting the first failure.
     """
-    expert = TokenisedPolicy(ExpertPolicy(config.seed, config.protocol), chat)
+    expert = TokenisedPolicy(ExpertPolicy(config.seed, config.protocol, random_ties=True), chat)
     groups = list(iter_groups(warmup_tasks(config), expert, protocol=config.protocol, prefix="warmup-"))
     failures = [r.failure for group in groups for r in group.rollouts if r.failure is not None]
     if failures:

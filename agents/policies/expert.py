@@ -23,19 +23,24 @@ class ExpertPolicy(SoloPolicy):
     """Follows `env.unwrapped.plan()`; with probability `noise` takes a uniform admissible action instead.
 
     A plan is made once and again after each detour (cost: one call of the environment's planner each). Where no plan
-    exists any more, the policy wanders at random until the episode ends. Each episode has its own stream.
+    exists any more, the policy wanders at random until the episode ends. Each episode has its own stream. With
+    `random_ties` the environment is asked for any of its shortest plans (`plan(rng)`) instead of always the same one:
+    a policy cloned from it keeps its options open, which is what RL has to work with.
 
     Raises:
         ConfigError "noise": not in [0, 1]. Inside an episode, RolloutError "no_planner": the environment has no
         `plan` method.
     """
 
-    def __init__(self, seed: int = 0, protocol: TextProtocol | None = None, *, noise: float = 0.0) -> None:
+    def __init__(
+        self, seed: int = 0, protocol: TextProtocol | None = None, *, noise: float = 0.0, random_ties: bool = False
+    ) -> None:
         super().__init__(protocol)
         if not 0.0 <= noise <= 1.0:
             raise ConfigError("noise", f"noise = {noise}; must be a probability between 0 and 1")
         self._seed = seed
         self._noise = noise
+        self._random_ties = random_ties
         self._courses: dict[str, _Course] = {}
 
     def choose(self, request: TurnRequest) -> str:
@@ -47,7 +52,7 @@ class ExpertPolicy(SoloPolicy):
             course.plan.clear()
             return pick(course.rng, request.admissible)
         if not course.plan:
-            course.plan = _plan(request)
+            course.plan = _plan(request, course.rng if self._random_ties else None)
         return course.plan.pop() if course.plan else pick(course.rng, request.admissible)
 
     def close_episode(self, episode: str) -> None:
@@ -55,8 +60,8 @@ class ExpertPolicy(SoloPolicy):
         self._courses.pop(episode, None)
 
 
-def _plan(request: TurnRequest) -> list[str]:
+def _plan(request: TurnRequest, rng: np.random.Generator | None) -> list[str]:
     planner = getattr(request.env.unwrapped, "plan", None)
     if planner is None:
         raise RolloutError("no_planner", f"{type(request.env.unwrapped).__name__} has no plan(); use another policy")
-    return [str(action) for action in reversed(planner() or ())]
+    return [str(action) for action in reversed((planner() if rng is None else planner(rng)) or ())]

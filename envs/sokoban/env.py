@@ -198,9 +198,12 @@ class SokobanEnv(gymnasium.Env[Any, Any]):
         """Least number of moves to the goal; inf if the level is lost; None if the search ran out of nodes."""
         return solver.distance(self.level)
 
-    def plan(self) -> list[str | int] | None:
-        """A shortest solution from here, as actions of this environment; None if there is none (or none was found)."""
-        codes = solver.plan(self.level)
+    def plan(self, rng: np.random.Generator | None = None) -> list[str | int] | None:
+        """A shortest solution from here, as actions of this environment; None if there is none (or none was found).
+
+        With `rng`, one of the shortest is drawn (where the solver keeps a table; see `solver.plan`).
+        """
+        codes = solver.plan(self.level, rng=rng)
         return None if codes is None else [self._language.write(code) for code in codes]
 
     def render(self) -> Any:

@@ -189,8 +189,10 @@ def distance(level: Level, node_budget: int = NODE_BUDGET) -> Distance:
     return None if found is None else math.inf if found.actions is None else len(found.actions)
 
 
-def plan(level: Level, node_budget: int = NODE_BUDGET) -> list[int] | None:
-    """A shortest list of push actions (1 up, 2 down, 3 left, 4 right) that solves the level; ties go to the lower code.
+def plan(level: Level, node_budget: int = NODE_BUDGET, rng: np.random.Generator | None = None) -> list[int] | None:
+    """A shortest list of push actions (1 up, 2 down, 3 left, 4 right) that solves the level.
+
+    Ties go to the lower code; with `rng`, where a distance table decides, to each next move alike.
 
     Returns: [] if it is solved already; None if it cannot be solved or the node budget ran out.
     """
@@ -203,12 +205,12 @@ def plan(level: Level, node_budget: int = NODE_BUDGET) -> list[int] | None:
         return None
     state, player, actions = level, level.player, list[int]()
     while left > 0:
-        for action in (1, 2, 3, 4):
+        for action in (1, 2, 3, 4) if rng is None else rng.permutation(4) + 1:
             cells = bytearray(state.cells)
-            at, _, _ = step(cells, player, action, level.width)
+            at, _, _ = step(cells, player, int(action), level.width)
             after = Level(level.height, level.width, bytes(cells))
             if table.of(at, after.boxes) == left - 1:
                 state, player, left = after, at, left - 1
-                actions.append(action)
+                actions.append(int(action))
                 break
     return actions

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
+import numpy as np
+
 from palaestra.envs.core.text.parser import NOOP
 from palaestra.envs.core.types import ActionStatus
 
@@ -48,8 +50,11 @@ class ProgressOracle(Protocol):
         """Environment steps to the goal from here; inf if it is out of reach; None if that took too long to find."""
         ...
 
-    def plan(self) -> list[Any] | None:
-        """Actions that reach the goal, to be given to `step` one by one; None if there are none or none was found."""
+    def plan(self, rng: np.random.Generator | None = None) -> list[Any] | None:
+        """Actions that reach the goal, to be given to `step` one by one; None if there are none or none was found.
+
+        With `rng`, one of several equally short plans is drawn where the world can; without it the answer is fixed.
+        """
         ...
 
 
