@@ -15,8 +15,8 @@ help:
 	@echo "make train   install into .venv, train the embedded policy on Sokoban, write runs/sokoban/report.html"
 	@echo "make test    install the tools for development too, run the whole test suite"
 	@echo "make check   style, types and layers: ruff, mypy, import-linter"
-	@echo "make bench   measure every promised number beside its peer; one JSON object each in bench/"
-	@echo "make clean   remove .venv, caches and build results; runs/ and bench/ are kept"
+	@echo "make bench   measure every promised number beside its peer"
+	@echo "make clean   remove .venv, caches and build results; runs/ is kept"
 
 train: $(VENV)/.train
 	$(BIN)/palaestra train sokoban
@@ -32,9 +32,8 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench
-	@mkdir -p bench
 	@for name in $$($(BIN)/python -c 'from palaestra.benchmarks.catalog import CATALOG; print(*CATALOG)'); do \
-		echo "$$name"; $(BIN)/palaestra bench "$$name" --json > "bench/$$name.json" || exit 1; \
+		$(BIN)/palaestra bench "$$name" || exit 1; \
 	done
 
 clean:
