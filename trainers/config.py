@@ -6,11 +6,11 @@ Key names follow TRL and verl where both agree (`learning_rate`, `max_grad_norm`
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from palaestra.agents.engine.engine import EngineConfig
 from palaestra.agents.models.tiny import SIZES
@@ -18,6 +18,7 @@ from palaestra.envs.core.config import Settings
 from palaestra.envs.core.text.protocol import TextProtocol
 from palaestra.mcp_servers.errors import ConfigError, nearest
 from palaestra.rewards.recipe import RewardRecipe
+from palaestra.trainers.objectives.aliases import resolve_aliases
 from palaestra.trainers.objectives.config import ObjectiveConfig
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -39,17 +40,19 @@ class PolicySettings(Settings):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.size is None) == (self.path is None):
-            raise ValueError('give exactly one of size (a tiny policy) and path (a model directory); set size = "" off')
+            raise ValueError('give either size (a tiny policy) or path (a model directory) and set the other to ""')
         if self.size is not None and self.size not in SIZES:
             raise ValueError(f"unknown size {self.size!r}; {nearest(self.size, SIZES)}")
         return self
 
     @model_validator(mode="before")
     @classmethod
-    def _path_replaces_size(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("path") and "size" not in data:
-            return {**data, "size": None}
-        return data
+    def _empty_is_unset(cls, data: Any) -> Any:
+        """TOML has no null: "" unsets a key; and a path alone unsets the default size."""
+        if not isinstance(data, dict):
+            return data
+        given = {key: None if value == "" else value for key, value in data.items()}
+        return given if given.get("path") is None else {"size": None, **given}
 
 
 class OptimizerSettings(Settings):
@@ -83,7 +86,6 @@ class RLSettings(Settings):
         weight_average: decay per iteration of an exponential average of the weights; the average is what is
             evaluated and kept. 0 keeps the raw weights.
         old_logprobs: "behaviour" takes the sampler's own (exact engine, one policy), "recompute" runs the old pass.
-        max_invalid_fraction: above it, training stops instead of learning from what is left.
     """
 
     iterations: int = Field(default=0, ge=0)
@@ -144,8 +146,15 @@ class TrainConfig(Settings):
     store: StoreSettings = StoreSettings()
 
     def to_toml_data(self) -> dict[str, Any]:
-        """Plain data for TOML; unset (None) keys are left out."""
-        data: dict[str, Any] = _without_none(self.model_dump(mode="json"))
+        """Plain data for TOML, from which `build_config` makes equal settings; unset (None) keys are left out.
+
+        Raises: ConfigError "config" if a key was set to None whose default is another: TOML cannot say that.
+        """
+        dump = self.model_dump(mode="json")
+        data: dict[str, Any] = _without_none(dump)
+        kept = list(_unset(build_config(data).model_dump(mode="json")))
+        if lost := [key for key in _unset(dump) if key not in kept]:
+            raise ConfigError("config", f"{', '.join(lost)} = None cannot be written as TOML; give a value")
         return data
 
 
@@ -169,8 +178,8 @@ def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> TrainConfi
 
 def build_config(data: Mapping[str, Any]) -> TrainConfig:
     """Settings from plain data. Raises: ConfigError naming the key with its section, the value and the fix."""
-    _check_keys(TrainConfig, data, "")
-    return TrainConfig(**data)
+    config: TrainConfig = _build(TrainConfig, data, "")
+    return config
 
 
 def list_recipes() -> list[str]:
@@ -205,21 +214,34 @@ def _apply(data: dict[str, Any], override: str) -> None:
     section[parts[-1]] = value
 
 
-def _check_keys(model: type[Any], data: Mapping[str, Any], prefix: str) -> None:
-    """Unknown keys at any depth, named with their section (pydantic alone would name the bare key)."""
+def _build(model: type[Any], data: Mapping[str, Any], section: str) -> Any:
+    """The settings of a section, inner sections first, so that a mistake is named with the section it stands in."""
+    for key in resolve_aliases(model.__name__, data)[0]:
+        if key not in model.model_fields:
+            path, where = (f"{section}.{key}", f"in [{section}]") if section else (key, "at the top level")
+            raise ConfigError("config", f"unknown key {path} {where}; {nearest(key, model.model_fields)}")
+    values = dict(data)
     for key, value in data.items():
-        field = model.model_fields.get(key)
-        if field is None:
-            if model is ObjectiveConfig or issubclass(model, ObjectiveConfig.__mro__[1]):
-                continue  # the objective knows aliases and reports its own unknown keys
-            where = f"in [{prefix.rstrip('.')}]" if prefix else "at the top level"
-            raise ConfigError("config", f"unknown key {prefix}{key} {where}; {nearest(key, model.model_fields)}")
-        inner = field.annotation
-        if isinstance(value, Mapping) and isinstance(inner, type) and hasattr(inner, "model_fields"):
-            _check_keys(inner, value, f"{prefix}{key}.")
+        inner = model.model_fields[key].annotation if key in model.model_fields else None
+        if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            values[key] = _build(inner, value, f"{section}.{key}" if section else key)
+    if not issubclass(model, Settings):
+        return values  # checked as part of the section around it
+    try:
+        return model(**values)
+    except ConfigError as error:
+        raise ConfigError(error.code, f"in [{section}]: {error.message}" if section else error.message) from error
 
 
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def _unset(data: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in data.items():
+        if value is None:
+            yield f"{prefix}{key}"
+        elif isinstance(value, Mapping):
+            yield from _unset(value, f"{prefix}{key}.")

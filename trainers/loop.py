@@ -30,7 +30,7 @@ from palaestra.trainers.batch import TrainBatch
 from palaestra.trainers.config import TrainConfig
 from palaestra.trainers.forward import token_scores
 from palaestra.trainers.objectives.objective import Objective
-from palaestra.trainers.objectives.shaping import check_invalid, filter_groups, shape_rewards
+from palaestra.trainers.objectives.shaping import filter_groups, shape_rewards
 from palaestra.trainers.old_pass import behaviour_as_old, old_pass, reference_pass
 from palaestra.trainers.pack import pack
 from palaestra.trainers.rows import Row, step_rows, trajectory_rows
@@ -66,14 +66,14 @@ class Trainer:
     def iterate(self, number: int) -> Iteration:
         """Do iteration `number` (0-based).
 
-        Raises: TrainingError "non_finite", "invalid_rewards", "policy_version"; a bad rollout is data, not an error.
+        Raises: TrainingError "non_finite", "invalid_rewards", "no_completions"; a bad rollout is data, not an error.
         """
         started = time.perf_counter()
         groups = self._collect(number)
         rewards = {r.rollout_id: self._reward(r.trajectory) for group in groups for r in group.rollouts}
         rolled = time.perf_counter()
+        check_rollouts(groups, rewards, self.config.objective.max_invalid_fraction)
         rows = shape_rewards(self._rows(groups, rewards), self.config.objective)
-        check_invalid(rows, self.config.objective)
         rows, counts = filter_groups(rows, self.config.objective)
         metrics: dict[str, Any] = {
             **describe_rollouts(groups, rewards),
@@ -189,6 +189,30 @@ def rl_tasks(config: TrainConfig, number: int) -> list[Task]:
         )
         for index in range(config.rl.tasks_per_step)
     ]
+
+
+def check_rollouts(groups: Sequence[RolloutGroup], rewards: Mapping[str, Reward], max_invalid_fraction: float) -> None:
+    """Refuse to learn from what is left when too much went wrong.
+
+    Raises: TrainingError "invalid_rewards" if more than the given share of rollouts has no valid reward, episodes that
+        failed before the first turn among them; "no_completions" if no model was asked at all.
+    """
+    rollouts = [r for group in groups for r in group.rollouts]
+    found = [(rewards[r.rollout_id], r.failure) for r in rollouts]
+    invalid = [(reward, failure) for reward, failure in found if isinstance(reward, Invalid)]
+    share = len(invalid) / len(rollouts)
+    if share > max_invalid_fraction:
+        reward, failure = invalid[0]
+        cause = f"{failure.stage}: {failure.message}" if failure else f"{reward.reason}: {reward.detail}"
+        raise TrainingError(
+            "invalid_rewards",
+            f"{share:.0%} of {len(rollouts)} rollouts have no valid reward (limit {max_invalid_fraction:.0%}), "
+            f"first: {cause}; repair that or raise objective.max_invalid_fraction",
+        )
+    if not any(r.completions for r in rollouts):
+        raise TrainingError(
+            "no_completions", "the first prompt of every episode leaves no room to answer; raise engine.max_len"
+        )
 
 
 def describe_rollouts(groups: Sequence[RolloutGroup], rewards: Mapping[str, Reward]) -> dict[str, Any]:
