@@ -99,7 +99,7 @@ def serve() -> None:
 
 
 def run(quick: bool, seed: int) -> dict[str, Any]:
-    """200 episodes if quick, otherwise 10,000 (about a minute)."""
+    """200 episodes if quick, otherwise 10,000 (20 CPU-seconds)."""
     episodes = 200 if quick else 10_000
     return {
         "name": "replay",

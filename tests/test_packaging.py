@@ -17,13 +17,7 @@ import pytest
 
 from tests.test_layers import LAYERS, ROOT
 
-SUFFIXES = {".css", ".js", ".jinja"}
-DATA = {
-    "palaestra/py.typed",
-    "palaestra/envs/sokoban/data/levels.xsb",
-    *(f"palaestra/{path.relative_to(ROOT)}" for path in ROOT.glob("recipes/**/*.toml")),
-    *(f"palaestra/dashboard/{path.name}" for path in (ROOT / "dashboard").iterdir() if path.suffix in SUFFIXES),
-}  # fmt: skip
+SUFFIXES = {".css", ".js", ".jinja", ".toml", ".xsb", ".json", ".mako"}
 
 
 def run(*words: object, cwd: Path, **environment: str) -> str:
@@ -37,14 +31,20 @@ def run(*words: object, cwd: Path, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist and the wheel made from it, built in a copy so that the tree stays clean."""
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the source, so that building leaves nothing in the real one."""
     tree = tmp_path_factory.mktemp("tree")
     for layer in LAYERS:
         shutil.copytree(ROOT / layer, tree / layer, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "src" / "palaestra", tree / "src" / "palaestra", symlinks=True)
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, tree)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def built(tree: Path) -> Path:
+    """A folder with the sdist and the wheel made from it."""
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tree / "dist", cwd=tree)
     return tree / "dist"
 
@@ -55,18 +55,20 @@ def wheel(built: Path) -> Path:
     return found
 
 
-def source_files() -> set[str]:
-    """Every Python file of the package, by its name in a wheel."""
-    layered = {f"palaestra/{path.relative_to(ROOT)}" for layer in LAYERS for path in (ROOT / layer).rglob("*.py")}
-    face = {f"palaestra/{path.name}" for path in (ROOT / "src" / "palaestra").glob("*.py")}
-    return layered | face
+@pytest.fixture(scope="module")
+def expected(tree: Path) -> set[str]:
+    """Every file of the package, by its name in a wheel."""
+    layered = [path for layer in LAYERS for path in (tree / layer).rglob("*") if path.suffix in {".py", *SUFFIXES}]
+    assert any(path.suffix == ".xsb" for path in layered)
+    face = [*(tree / "src" / "palaestra").glob("*.py"), tree / "src" / "palaestra" / "py.typed"]
+    return {f"palaestra/{path.relative_to(tree)}" for path in layered} | {f"palaestra/{path.name}" for path in face}
 
 
-def test_the_wheel_holds_every_file_once_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_once_and_nothing_else(wheel: Path, expected: set[str]) -> None:
     names = Counter(zipfile.ZipFile(wheel).namelist())
     assert [name for name, count in names.items() if count > 1] == []
     packaged = {name for name in names if ".dist-info/" not in name}
-    assert packaged == source_files() | DATA
+    assert packaged == expected
     assert {name.split("/")[0] for name in packaged} == {"palaestra"}
 
 
@@ -86,12 +88,12 @@ def test_the_wheel_is_pure_python_with_licence_and_entry_point(wheel: Path) -> N
     assert [line for line in base if line.startswith(("torch", "transformers", "numba", "matplotlib"))] == []
 
 
-def test_the_sdist_holds_what_the_wheel_is_made_of(built: Path) -> None:
+def test_the_sdist_holds_what_the_wheel_is_made_of(built: Path, expected: set[str]) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         members = archive.getmembers()
     names = {member.name.partition("/")[2] for member in members if member.isfile()}
-    assert {f"src/{name}" for name in source_files() | DATA} <= names
+    assert {f"src/{name}" for name in expected} <= names
     assert {"LICENSE", "NOTICE", "README.md", "pyproject.toml"} <= names
     assert [member.name for member in members if member.issym() or member.islnk()] == []
 
