@@ -12,7 +12,7 @@ WORKERS ?= 2
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make train   install into .venv, train the embedded policy on Sokoban, write runs/sokoban/report.html"
+	@echo "make train   install into .venv, train the embedded policy on Sokoban, write runs/sokoban-0/report.html"
 	@echo "make test    install the tools for development too, run the whole test suite"
 	@echo "make check   style, types and layers: ruff, mypy, import-linter"
 	@echo "make bench   measure every promised number beside its peer"
