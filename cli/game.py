@@ -49,6 +49,11 @@ class Game:
         played, solved: levels seen and levels won so far.
     """
 
+    position: Position
+    level: int
+    best: float | None
+    message: str
+
     def __init__(
         self, env_id: str, env_kwargs: Mapping[str, Any], split: str | None = None, seed: int = 0, level: int = 0
     ) -> None:
