@@ -147,5 +147,5 @@ def load_chat(directory: str | Path, template_kwargs: Mapping[str, Any] | None =
             f"{path} is not a model directory (tokenizer.json is missing): pass one, e.g. made by build_tiny",
         )
     with boundary("model_directory", ConfigError):
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     return Chat(tokenizer, template_kwargs)

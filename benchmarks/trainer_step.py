@@ -22,9 +22,10 @@ from palaestra.agents.types import Sampling
 from palaestra.benchmarks.harness import result
 from palaestra.mcp_servers.framework.sources import stream
 from palaestra.trainers.batch import TrainBatch
+from palaestra.trainers.forward import token_scores
 from palaestra.trainers.objectives.config import ObjectiveConfig
 from palaestra.trainers.objectives.objective import Objective
-from palaestra.trainers.old_pass import behaviour_as_old, token_logprobs
+from palaestra.trainers.old_pass import behaviour_as_old
 from palaestra.trainers.pack import pack
 from palaestra.trainers.rows import Kind, Row
 
@@ -52,7 +53,7 @@ def run(quick: bool, seed: int) -> dict[str, Any]:
         "trainer_step",
         rates["ours"],
         "tokens per CPU-second of optimiser step",
-        target=None,
+        target=1.0,
         peer=("trl GRPOTrainer", rates["trl"]) if "trl" in rates else None,
         seeds=[seed],
         details={
@@ -178,7 +179,8 @@ def _our_side(model: nn.Module, rows: list[Row]) -> Callable[[], float]:
         denominators = batch.denominators()
         total = 0.0
         for micro in batch.micro_batches(MICRO_ROWS):
-            output = objective.loss(*token_logprobs(model, micro, 1.0), micro, denominators)
+            scores = token_scores(model, micro, 1.0)
+            output = objective.loss(scores.logprobs_BT, scores.entropy_BT, micro, denominators)
             torch.autograd.backward([output.loss])
             total += float(output.loss.detach())
         _update(model, optimiser)

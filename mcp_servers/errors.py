@@ -103,5 +103,5 @@ def boundary(code: str, as_: type[PalaestraError]) -> Iterator[None]:
         yield
     except PalaestraError:
         raise
-    except Exception as error:  # noqa: BLE001 - the one named classifier
+    except Exception as error:  # the one broad except of the code base
         raise as_(code, f"{type(error).__name__}: {error}") from error

@@ -58,7 +58,9 @@ def load_engine(
         else:
             return DecodeEngine(shape, load_weights(path), stops, config)
     with boundary("model_directory", ConfigError):
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=config.dtype, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=config.dtype, local_files_only=True, trust_remote_code=False
+        )
     return TransformersEngine(model.to(config.device), stops, config)
 
 
