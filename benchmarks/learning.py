@@ -1,8 +1,8 @@
 """Does the policy learn: success on held-out Sokoban levels before and after RL, per seed, with paired intervals.
 
 The recipe `sokoban` is run as a user runs it, `palaestra train`, once per seed and reward: with the recipe's reward
-(success plus progress from the solver) and with the native outcome alone (success), everything else equal. The test
-split is played once before and once after each run and used for nothing else; checkpoints are chosen on validation.
+(success plus progress from the solver) and with the native outcome alone, where credit has to travel the whole
+episode, so that arm discounts less and compares rollouts of the same level; everything else is equal. The test split is played once before and once after each run and used for nothing else; checkpoints are chosen on validation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from palaestra.mcp_servers.errors import TrainingError
 
 ARMS: Final[Mapping[str, Sequence[str]]] = {
     "progress": (),
-    "native": ("reward.components={success=1.0}",),
+    "native": ("reward.components={success=1.0}", "objective.gamma=0.95", "objective.step_norm=group"),
 }
 _QUICK: Final = (
     "warmup.tasks=300", "rl.iterations=4", "rl.tasks_per_step=16", "evaluation.valid_tasks=32",
