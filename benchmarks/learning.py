@@ -2,7 +2,8 @@
 
 The recipe `sokoban` is run as a user runs it, `palaestra train`, once per seed and reward: with the recipe's reward
 (success plus progress from the solver) and with the native outcome alone, where credit has to travel the whole
-episode, so that arm discounts less and compares rollouts of the same level; everything else is equal. The test split is played once before and once after each run and used for nothing else; checkpoints are chosen on validation.
+episode, so that arm discounts less and compares rollouts of the same level; everything else is equal. The test split
+is played once before and once after each run and used for nothing else; checkpoints are chosen on validation.
 """
 
 from __future__ import annotations
