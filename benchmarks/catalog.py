@@ -44,7 +44,9 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "engine-multi-turn": Benchmark(
         "engine_multi_turn", "sampled tokens, ten-turn episodes", "ratio at least", "3 x transformers' generate"
     ),
-    "trainer-step": Benchmark("trainer_step", "one optimiser step beside TRL's", "ratio at least", "no slower than TRL"),
+    "trainer-step": Benchmark(
+        "trainer_step", "one optimiser step beside TRL's", "ratio at least", "no slower than TRL's"
+    ),
     "learning": Benchmark("learning", "held-out success gained by training", "value at least", "15 points"),
     "store-kill": Benchmark(
         "store_kill", "episodes lost or damaged by SIGKILL", "value at most", "0 of 1,000 kills"
