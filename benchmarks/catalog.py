@@ -68,7 +68,7 @@ def run_benchmark(name: str, *, quick: bool, seed: int) -> dict[str, Any]:
     if name not in CATALOG:
         raise ConfigError("unknown_benchmark", f"no benchmark {name!r}; {nearest(name, CATALOG)}")
     found: dict[str, Any] = import_module(f"palaestra.benchmarks.{CATALOG[name].module}").run(quick=quick, seed=seed)
-    return {**found, "quick": quick, "met": is_met(CATALOG[name].kind, found)}
+    return {**found, "name": name, "quick": quick, "met": is_met(CATALOG[name].kind, found)}
 
 
 def is_met(kind: Kind, found: dict[str, Any]) -> bool | None:
