@@ -129,7 +129,6 @@ PROMISES: tuple[Promise, ...] = (
         statement="A run resumed from any checkpoint equals the run that never stopped, bit for bit.",
         anchor="nobody in the field promises it",
         figure="50 steps, resumed after every one, identical sha256 on CPU; on a GPU within one device type",
-        deferred="Not yet covered: the resumed training loop",
     ),
     Promise(
         id="R12",
