@@ -40,7 +40,7 @@ def _logits(model: Any, h_BTH: Tensor) -> Tensor:
 
 
 def _is_plain_qwen3(model: Any) -> bool:
-    """True for the unaltered class in float32 or float64 without dropout or sliding windows."""
+    """True for the unaltered class, without biases, dropout, sliding windows or a stretched context."""
     if type(model) is not Qwen3ForCausalLM:
         return False
     config = model.config
@@ -86,7 +86,8 @@ def _hidden_at(model: Any, ids_BL: Tensor, at_BT: Tensor) -> Tensor:
 def _rotation(config: Any, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine tables [L, D]; the sign of the rotated half sits in the sine, so rotating is a roll."""
     theta = (config.rope_parameters or {}).get("rope_theta") or config.rope_theta
-    frequency = theta ** (-torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim)
+    # In this order of operations the frequencies are transformers' own to the last bit.
+    frequency = 1.0 / theta ** (torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim)
     angle = torch.outer(torch.arange(length, dtype=torch.float32), frequency)
     cos, sin = torch.cat((angle.cos(), angle.cos()), -1), torch.cat((-angle.sin(), angle.sin()), -1)
     return cos.to(like), sin.to(like)
