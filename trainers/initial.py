@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from palaestra.agents.models.tiny import build_tiny
-from palaestra.mcp_servers.errors import ConfigError, boundary
+from palaestra.mcp_servers.errors import ConfigError, StoreError, boundary
 from palaestra.trainers.config import TrainConfig
 from palaestra.trainers.evaluate import held_out_tasks
 
@@ -32,15 +32,19 @@ def check_sources(config: TrainConfig) -> None:
 
 
 def initial_model(config: TrainConfig, folder: Path) -> Path:
-    """The directory to start from; the tiny policy is built on the first call, whole or not at all."""
+    """The directory to start from; the tiny policy is built on the first call, whole or not at all.
+
+    Raises: StoreError "policy_build" if it cannot be written.
+    """
     if config.policy.path is not None:
         return config.policy.path
     path = folder / "policy"
     if not path.exists():
         building = folder / ".policy.tmp"
         shutil.rmtree(building, ignore_errors=True)  # of a process that was killed; the run's lock is ours
-        build_tiny(building, config.policy.size or "XS", config.seed)
-        building.rename(path)
+        with boundary("policy_build", StoreError):
+            build_tiny(building, config.policy.size or "XS", config.seed)
+            building.rename(path)
     return path
 
 
