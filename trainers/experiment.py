@@ -10,7 +10,7 @@ data order and sampling are functions of (seed, step), and the checkpoint holds 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -39,7 +39,7 @@ from palaestra.trainers.config import TrainConfig, build_config
 from palaestra.trainers.evaluate import Evaluation, evaluate, held_out_tasks
 from palaestra.trainers.initial import check_sources, initial_model, load_model
 from palaestra.trainers.journal import Journal, Listener, ignore
-from palaestra.trainers.loop import Trainer
+from palaestra.trainers.loop import Trainer, copied
 from palaestra.trainers.run_directory import RunDirectory
 from palaestra.trainers.summary import compare_held_out, evaluation_record, run_facts
 from palaestra.trainers.warmup import Cloner, expert_groups, warmup_rows
@@ -157,8 +157,8 @@ class Experiment:
             self._journal.rewind(saved.state["journal"], self.progress.step + 1)
 
     def _restore_rl(self, saved: RunState) -> None:
-        restore(saved, self.model, self.trainer.optimizer)
-        self.trainer.average = {name: value.clone() for name, value in saved.state["average"].items()}
+        restore(replace(saved, model=saved.state["raw"]), self.model, self.trainer.optimizer)
+        self.trainer.average = copied(saved.model)
         self.trainer.objective.load_state_dict(saved.state["objective"])
         if self.reference is not None:
             self.reference.load_state_dict(saved.state["reference"])
@@ -227,7 +227,7 @@ class Experiment:
         """Play the test tasks with the best checkpoint and write the summary."""
         step = self.progress.best_step
         saved = load_checkpoint(self.folder.checkpoints_path / f"step-{self._number(step):08d}")
-        self.policy.engine.update_weights(dict(saved.state["average"]))
+        self.policy.engine.update_weights(dict(saved.model))
         with self._journal.phase("evaluate_after"):
             after = {mode: self._evaluate(self.test, mode, "eval_after", "test", step) for mode in MODES}
         before = {mode: np.array(won, dtype=np.bool_) for mode, won in self.progress.before.items()}
@@ -266,19 +266,29 @@ class Experiment:
         return self.progress.warmup_steps + step
 
     def _checkpoint(self, *, best: bool) -> None:
+        """Save the run between two iterations; the model in it is the one that is evaluated, the average."""
         extra = {
-            "average": self.trainer.average,
+            "raw": _apart(self.model.state_dict()),
             "objective": self.trainer.objective.state_dict(),
-            "reference": {} if self.reference is None else _copied(self.reference.state_dict()),
+            "reference": {} if self.reference is None else _apart(self.reference.state_dict()),
             "policy_version": self.policy.engine.policy_version,
         }
-        self._save(self._number(self.progress.step), self.trainer.optimizer, best=best, extra=extra)
+        number = self._number(self.progress.step)
+        self._save(number, self.trainer.optimizer, best=best, extra=extra, model=self.trainer.average)
 
     def _save(
-        self, number: int, optimizer: torch.optim.Optimizer, *, best: bool, extra: Mapping[str, Any] | None = None
+        self,
+        number: int,
+        optimizer: torch.optim.Optimizer,
+        *,
+        best: bool,
+        extra: Mapping[str, Any] | None = None,
+        model: Mapping[str, Tensor] | None = None,
     ) -> None:
         state = {"progress": asdict(self.progress), "journal": self._journal.state(), **(extra or {})}
         saved = capture(number, self.model, optimizer, state=state, assets=self.assets)
+        if model is not None:
+            saved = replace(saved, model=model)
         save_checkpoint(self.folder.checkpoints_path, saved, keep=self.config.checkpoint.keep, best=best)
 
     def _write_summary(self, stopped: str, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,6 +304,6 @@ class Experiment:
         return summary
 
 
-def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights that share no memory, as a tensor tree wants them; tied weights are written twice."""
     return {name: value.clone() for name, value in weights.items()}

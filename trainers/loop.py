@@ -57,7 +57,7 @@ class Trainer:
         self.config = config
         self.objective = Objective(config.objective)
         self.optimizer = make_optimizer(model, config.rl.optimizer)
-        self.average = {name: value.clone() for name, value in model.state_dict().items()}
+        self.average = copied(model.state_dict())
         self._reference = reference
         self._reward = config.reward.build()
         if self.objective.needs_reference and reference is None:
@@ -160,12 +160,17 @@ class Trainer:
     def _publish(self) -> None:
         """Fold the new weights into the average and give them to the engine."""
         decay = self.config.rl.weight_average
+        done: list[Tensor] = []
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
+                mean = self.average[name]
+                if any(mean is other for other in done):
+                    continue  # tied weights stand under two names and move once
+                done.append(mean)
                 if value.is_floating_point():
-                    self.average[name].lerp_(value, 1.0 - decay)
+                    mean.lerp_(value, 1.0 - decay)
                 else:
-                    self.average[name].copy_(value)
+                    mean.copy_(value)
         self.policy.engine.update_weights(self.model)
 
     def averaged_model(self) -> dict[str, Tensor]:
@@ -176,6 +181,12 @@ class Trainer:
 def _add(sums: dict[str, float], more: Mapping[str, float]) -> None:
     for name, value in more.items():
         sums[name] = sums.get(name, 0.0) + value
+
+
+def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of a state dict in which tied weights stay one tensor."""
+    copies: dict[int, Tensor] = {}
+    return {name: copies.setdefault(value.data_ptr(), value.clone()) for name, value in weights.items()}
 
 
 def rl_tasks(config: TrainConfig, number: int) -> list[Task]:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -92,7 +92,7 @@ def shift_one_moment(saved: RunState) -> RunState:
 
 def shift_one_weight(entry: str) -> Callable[[RunState], RunState]:
     def shift(saved: RunState) -> RunState:
-        weights: dict[str, torch.Tensor] = saved.state[entry]
+        weights: Mapping[str, torch.Tensor] = saved.model if entry == "average" else saved.state[entry]
         weights["model.norm.weight"][7] += 1e-3
         return saved
 
