@@ -54,6 +54,9 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "checkpoint-kill": Benchmark(
         "checkpoint_kill", "checkpoints lost to SIGKILL or damaged unseen", "value at most", "0 of 200 kills, 10k flips"
     ),
+    "resume": Benchmark(
+        "resume", "parts of a resumed run unlike one never stopped", "value at most", "0 after each of 50 steps"
+    ),
     "replay": Benchmark("replay", "episodes that differ when played again", "value at most", "0 of 10,000 episodes"),
 }  # fmt: skip
 
