@@ -44,10 +44,10 @@ class Choice:
     sides: tuple[tuple[str, RolloutRecord], ...]
 
 
-def read_episodes(path: Path, run_name: str) -> Episodes:
-    """A sample of the episodes in the store at `path`; a store that cannot be read is a note, not an error."""
+def read_episodes(address: str | Path, run_name: str) -> Episodes:
+    """A sample of the episodes in a store (path or database URL); one that cannot be read is a note, not an error."""
     try:
-        with Store.open(path, create=False, read_only=True) as store:
+        with Store.open(address, create=False, read_only=True) as store:
             return _sample(store, run_name)
     except StoreError as error:
         if error.code == "no_store":

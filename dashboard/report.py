@@ -66,7 +66,7 @@ def write_report(run_directory: Path) -> Path:
 def render(run: RunFiles) -> str:
     """The page as text."""
     config, summary, history = run.config(), run.summary(), read_history(run.metrics())
-    episodes = read_episodes(run.store_path, run.name)
+    episodes = read_episodes(run.store_address, run.name)
     result = read_result(summary, history)
     style, script = _asset("report.css"), _asset("report.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -119,11 +119,16 @@ class CheckpointSettings(Settings):
 
 
 class StoreSettings(Settings):
-    """Which training rollouts the store keeps: those of every `rollouts_every`-th iteration (and the last).
+    """Where the run's episodes go and how many of them.
 
-    Evaluations before and after are always kept. An episode of ten short turns takes about 8 kB.
+    Attributes:
+        url: a database ("postgresql+psycopg://user@host/name", the password from ~/.pgpass); by default
+            `store.sqlite` in the run folder. Many runs, each under its folder's name, can share a database.
+        rollouts_every: training rollouts of every so many iterations (and of the last) are kept; evaluations before
+            and after always are. An episode of ten short turns takes about 8 kB.
     """
 
+    url: str | None = None
     rollouts_every: int = Field(default=1, ge=1)
 
 

@@ -108,7 +108,7 @@ class Experiment:
 
         Raises: TrainingError and StoreError; the folder stays resumable. The folder's lock is given back either way.
         """
-        with self.folder, Store.open(self.folder.store_path) as store:
+        with self.folder, Store.open(self.folder.store_address) as store:
             summary = self.folder.summary()
             if summary is not None and summary.get("stopped") == "finished":
                 return summary

@@ -59,6 +59,12 @@ class RunFiles:
         """The run's name."""
         return self.path.resolve().name
 
+    @property
+    def store_address(self) -> str | Path:
+        """Where the episodes are: the database of `store.url` in the settings, else `store.sqlite` in the folder."""
+        url = self.config().get("store", {}).get("url")
+        return str(url) if url else self.store_path
+
     def config(self) -> dict[str, Any]:
         """The resolved settings; StoreError "corrupt_run" if the file does not parse."""
         try:
