@@ -90,8 +90,8 @@ def test_a_run_leaves_everything_behind(name: str, tmp_path: Path) -> None:
 
 
 def test_the_best_checkpoint_is_a_model_that_repeats_the_result(tmp_path: Path) -> None:
-    """With no average, the checkpoint's model is what was evaluated."""
-    config = small(rl={"weight_average": 0.0}, evaluation={"test_tasks": 12})
+    """A checkpoint's model is the average that was evaluated."""
+    config = small(rl={"weight_average": 0.9}, evaluation={"test_tasks": 12})
     summary = Experiment.create(tmp_path / "run", config).run()
     best = best_checkpoint(tmp_path / "run" / "checkpoints")
     assert best is not None
