@@ -25,7 +25,7 @@ from palaestra.agents.store import Store
 from palaestra.agents.types import Sampling
 from palaestra.envs.core.seeding import derive_seed
 from palaestra.envs.core.types import Task
-from palaestra.mcp_servers.errors import TrainingError
+from palaestra.mcp_servers.errors import StoreError, TrainingError
 from palaestra.trainers.checkpoint import (
     RunState,
     capture,
@@ -81,6 +81,7 @@ class Experiment:
         self.stop = False
         self.progress = Progress()
         self._listener = listener
+        self._fresh = False
         self._saved_warmup: RunState | None = None
 
     @classmethod
@@ -91,7 +92,9 @@ class Experiment:
             or an environment that cannot be used.
         """
         check_sources(config)
-        return cls(RunDirectory.create(path, config.to_toml_data()), config, listener)
+        experiment = cls(RunDirectory.create(path, config.to_toml_data()), config, listener)
+        experiment._fresh = True
+        return experiment
 
     @classmethod
     def resume(cls, path: Path, listener: Listener = ignore) -> Self:
@@ -106,13 +109,16 @@ class Experiment:
     def run(self) -> dict[str, Any]:
         """Do what is left and return the summary; a run that has finished gives the one it wrote.
 
-        Raises: TrainingError and StoreError; the folder stays resumable. The folder's lock is given back either way.
+        Raises: StoreError "run_exists" for a new run whose name the database knows; TrainingError and StoreError, the
+            folder stays resumable. The folder's lock is given back either way.
         """
         with self.folder, Store.open(self.folder.store_address) as store:
             summary = self.folder.summary()
             if summary is not None and summary.get("stopped") == "finished":
                 return summary
             self._journal = Journal(self.folder, store, self._listener)
+            if self._fresh:
+                _refuse_namesake(store, self.folder.name)
             store.add_run(self.folder.name, self.config.to_toml_data())
             torch.set_num_threads(self.config.threads)
             with self._journal.phase("setup"):
@@ -302,6 +308,12 @@ class Experiment:
         }
         self.folder.write_summary(summary)
         return summary
+
+
+def _refuse_namesake(store: Store, name: str) -> None:
+    """A run begins by deleting what is stored under its name; in a shared database that could be another's."""
+    if any(run.run_id == name for run in store.runs()):
+        raise StoreError("run_exists", f"the database already holds a run {name!r}; choose another folder name")
 
 
 def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -238,6 +238,23 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     refused(StoreError, "no_run", lambda: Experiment.resume(tmp_path / "nowhere"))
 
 
+def test_a_namesake_in_a_shared_database_is_left_alone(tmp_path: Path) -> None:
+    config = small(warmup=0, iterations=0, store={"url": f"sqlite:///{tmp_path / 'shared.sqlite'}"})
+    first, second = tmp_path / "one" / "run", tmp_path / "two" / "run"
+    Experiment.create(first, config).run()
+    message = refused(StoreError, "run_exists", Experiment.create(second, config).run)
+    assert "already holds a run 'run'; choose another folder name" in message
+    Experiment.create(tmp_path / "two" / "other", config).run()
+    with Store.open(tmp_path / "shared.sqlite") as store:
+        tests = config.evaluation.test_tasks
+        assert {(s.run_id, s.phase): s.rollouts for s in store.summary()} == {
+            (run, f"{phase}{mode}"): tests
+            for run in ("run", "other")
+            for phase in ("eval_before", "eval_after")
+            for mode in ("", "_sampled")
+        }
+
+
 def test_settings_that_were_spoiled_by_hand_are_named_and_the_lock_is_given_back(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     stop_after(folder, small(), "rl 1")
