@@ -1,9 +1,9 @@
 """Does the policy learn: success on held-out Sokoban levels before and after RL, per seed, with paired intervals.
 
 The recipe `sokoban` is run as a user runs it, `palaestra train`, with three seeds. Beside them stands one run with the
-native outcome as its only reward; there credit has to travel the whole episode, so that run discounts less and compares
-eight rollouts of the same level. The test split is played once before and once after each run and used for nothing else;
-checkpoints are chosen on validation.
+native outcome as its only reward; there credit has to travel the whole episode, so that run discounts less and
+compares eight rollouts of the same level. The test split is played once before and once after each run and used for
+nothing else; checkpoints are chosen on validation.
 """
 
 from __future__ import annotations
