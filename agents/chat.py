@@ -38,6 +38,7 @@ class Chat:
 
     Attributes:
         stop_ids: tokens that end an assistant turn: eos and the template's own end of turn.
+        end_id: the one the template writes (eos if it writes none): how a turn ends that was not sampled.
         control_ids: tokens that text never becomes: all special tokens and every added token the template uses.
     """
 
@@ -63,7 +64,11 @@ class Chat:
         words = sorted((added[i] for i in self.control_ids), key=len, reverse=True)
         self._control_words = re.compile("|".join(map(re.escape, words)) or r"(?!)")
         eos = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
-        self.stop_ids = tuple(sorted({*eos, *(i for i in one_turn[-1][:1] if i in self._control_set)}))
+        ending = tuple(i for i in one_turn[-1][:1] if i in self._control_set)
+        self.stop_ids = tuple(sorted({*eos, *ending}))
+        if not self.stop_ids:
+            raise ConfigError("chat_template", "the tokenizer names no eos token and its template ends no turn")
+        self.end_id = (*ending, *eos)[0]
 
     def fresh(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Ids of a whole context, ending where the assistant begins to write.

@@ -19,7 +19,7 @@ class TokenisedPolicy:
     def __init__(self, policy: Policy, chat: Chat) -> None:
         self.policy = policy
         self.chat = chat
-        self._end = chat.stop_ids[-1]
+        self._end = chat.end_id
         self._sampling = Sampling()
 
     def act(self, requests: Sequence[TurnRequest]) -> list[TurnReply | RolloutFailure]:

@@ -141,14 +141,12 @@ PROMISES: tuple[Promise, ...] = (
         statement="The same seed and actions give the same observations, rewards and digests in any process.",
         anchor="deterministic simulation",
         figure="10,000 episodes, 0 differences",
-        deferred="Not yet covered: the replay over every environment",
     ),
     Promise(
         id="R14",
         statement="Going back to a snapshot equals never having left it.",
         anchor="environment checkers",
         figure="every environment and server, 1,000 branches",
-        deferred="Not yet covered: the branches over every environment",
     ),
     Promise(
         id="R15",
