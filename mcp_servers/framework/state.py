@@ -1,0 +1,240 @@
+"""One server's state in one episode: a forked SQLite database, its change log, digest and change set.
+
+A call runs between `begin` and `commit` or `rollback`. At commit only the rows the triggers noted are hashed again:
+the goal digest costs the size of the change, not of the database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from palaestra.mcp_servers.framework.episode_sources import CLOCK, WRITE_SECONDS, EpisodeSources
+from palaestra.mcp_servers.framework.faults import FaultCode, Refusal
+from palaestra.mcp_servers.framework.images import (
+    CHANGE,
+    MODULUS,
+    POSITION,
+    WRITE_POSITION,
+    Image,
+    RowKey,
+    hash_rows,
+    row_hash,
+)
+from palaestra.mcp_servers.framework.sql import Database, Row
+
+MAX_ROWS: Final = 50_000
+MAX_PAGES: Final = 4096  # of 4 KiB: 16 MiB
+STEP_CHUNK: Final = 100_000
+MAX_STEPS: Final = 5_000_000
+
+_ALLOWED_ACTIONS: Final = frozenset(
+    {
+        sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT,
+        sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE, sqlite3.SQLITE_RECURSIVE,
+    }
+)  # fmt: skip
+# Only functions of their arguments: no clock, no randomness, nothing that reaches outside.
+_ALLOWED_FUNCTIONS: Final = frozenset(
+    {"abs", "avg", "coalesce", "count", "ifnull", "instr", "length", "lower", "max", "min", "substr", "sum", "total",
+     "upper"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StateSnapshot:
+    """A server's state at one moment."""
+
+    content: bytes
+    overlay: Mapping[RowKey, tuple[Row | None, int]]
+    digest: int
+    rows: int
+    positions: Mapping[str, int]
+
+
+class _Gate:
+    """SQLite's authorizer and step budget: what handlers' statements may do and how long."""
+
+    def __init__(self) -> None:
+        self.trusted = False
+        self.chunks = 0
+
+    def authorize(self, action: int, first: str | None, second: str | None, _db: str | None, by: str | None) -> int:
+        if self.trusted:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION:
+            return sqlite3.SQLITE_OK if second in _ALLOWED_FUNCTIONS else sqlite3.SQLITE_DENY
+        if action not in _ALLOWED_ACTIONS:
+            return sqlite3.SQLITE_DENY
+        private = first is not None and first.startswith(("palaestra_", "sqlite_"))
+        # `by` is the trigger a statement belongs to; ours are the only ones there are.
+        return sqlite3.SQLITE_DENY if private and by is None else sqlite3.SQLITE_OK
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Let the framework's own statements through."""
+        self.trusted = True
+        try:
+            yield
+        finally:
+            self.trusted = False
+
+    def progress(self) -> int:
+        self.chunks += 1
+        return int(self.chunks * STEP_CHUNK >= MAX_STEPS)
+
+
+class ServerState:
+    """The database of one (episode, server) and everything that is rolled back with it."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.server = image.server
+        self._gate = _Gate()
+        self._connection = sqlite3.connect(
+            ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False
+        )
+        for pragma in _PRAGMAS:
+            self._connection.execute(pragma)
+        self._connection.set_authorizer(self._gate.authorize)
+        self._connection.set_progress_handler(self._gate.progress, STEP_CHUNK)
+        self.reset()
+
+    def _load(self, snapshot: StateSnapshot) -> None:
+        with self._gate.opened():
+            self._connection.deserialize(snapshot.content)
+        self._bounded = False
+        self.overlay = dict(snapshot.overlay)
+        self._digest = snapshot.digest
+        self._rows = snapshot.rows
+        self.digest = format(snapshot.digest, "064x")
+        self.sources = EpisodeSources(self.image.root, snapshot.positions)
+        self.database = Database(self._connection, self.server.schema, self.sources)
+
+    def reset(self) -> None:
+        """Back to the seed."""
+        image = self.image
+        self._load(StateSnapshot(image.content, {}, image.digest, image.rows, image.positions))
+
+    def snapshot(self) -> StateSnapshot:
+        """The state now, to go back to. Costs a copy of the database."""
+        content = self._connection.serialize()
+        return StateSnapshot(content, dict(self.overlay), self._digest, self._rows, self.sources.positions())
+
+    def restore(self, snapshot: StateSnapshot) -> None:
+        """Back to a snapshot."""
+        self._load(snapshot)
+
+    def close(self) -> None:
+        """Free the database."""
+        self._connection.close()
+
+    @property
+    def total_changes(self) -> int:
+        """Rows changed by this connection so far; moves with every write, also one that changes nothing."""
+        return self._connection.total_changes
+
+    def begin(self) -> None:
+        """Open a call's transaction and arm its step budget."""
+        self._gate.chunks = 0
+        self._connection.execute("BEGIN")
+
+    def rollback(self) -> None:
+        """Leave nothing of the call behind."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self.sources.rollback()
+
+    def commit(self) -> None:
+        """Let the clock tick, hash what changed, keep the positions, commit.
+
+        Raises: Refusal "quota" if there would be more than 50,000 rows.
+        """
+        execute = self._connection.execute
+        self.sources.advance(WRITE_SECONDS)
+        with self._gate.opened():
+            if not self._bounded:  # costs a parse of the schema, so not for episodes that only read
+                execute(f"PRAGMA max_page_count = {MAX_PAGES}")
+                self._bounded = True
+            noted = execute(_READ_CHANGES).fetchall()
+            fresh, digest, rows = self._rehash(noted)
+            if noted:
+                execute(_CLEAR_CHANGES)
+            for position in self.sources.pending.items():
+                execute(WRITE_POSITION, position)
+        if rows > MAX_ROWS:
+            raise Refusal(FaultCode.QUOTA, f"the database holds {MAX_ROWS} rows; delete some", limit=MAX_ROWS)
+        execute("COMMIT")
+        self.sources.commit()
+        self.overlay.update(fresh)
+        self._digest, self._rows = digest, rows
+        self.digest = format(digest, "064x")
+
+    def _rehash(self, noted: list[RowKey]) -> tuple[dict[RowKey, tuple[Row | None, int]], int, int]:
+        fresh: dict[RowKey, tuple[Row | None, int]] = {}
+        digest, rows = self._digest, self._rows
+        seeded = self.image.row_hashes
+        for key in noted:
+            known = self.overlay.get(key)
+            old = known[1] if known is not None else seeded.get(key, 0)
+            table = self.server.schema.by_name[key[0]]
+            row = self._connection.execute(table.get_sql, {"the_key": key[1]}).fetchone()
+            new = 0 if row is None else row_hash(table, row)
+            fresh[key] = (None if row is None else dict(zip(table.columns, row, strict=True)), new)
+            digest += new - old
+            rows += (new != 0) - (old != 0)
+        return fresh, digest % MODULUS, rows
+
+    def changes(self) -> dict[RowKey, Row | None]:
+        """The change set since the seed: new content of every row that differs, None for one that is gone.
+
+        Volatile columns are left out; a row that was changed and changed back is not in it.
+        """
+        changed = {}
+        for key in sorted(self.overlay):
+            row, found = self.overlay[key]
+            if found != self.image.row_hashes.get(key, 0):
+                table = self.server.schema.by_name[key[0]]
+                goal = [table.columns[index] for index in table.goal_indices]
+                changed[key] = None if row is None else {name: row[name] for name in goal}
+        return changed
+
+    def recomputed_digest(self) -> str:
+        """The goal digest from every row; must equal `digest`. Linear in the database."""
+        return format(sum(found for _, found in hash_rows(self._connection, self.server)) % MODULUS, "064x")
+
+    def full_digest(self) -> str:
+        """SHA-256 over every table in name order, rows in key order, all columns, private tables included."""
+        total = hashlib.sha256()
+        with self._gate.opened():
+            for name in sorted(self.server.schema.by_name):
+                for row in self._connection.execute(self.server.schema.by_name[name].all_sql):
+                    total.update(_encode(name, row))
+            for name, statement in ((CHANGE, _READ_CHANGES), (POSITION, _READ_POSITIONS)):
+                for row in self._connection.execute(statement):
+                    total.update(_encode(name, row))
+        return total.hexdigest()
+
+    def advance_clock(self, seconds: int) -> None:
+        """Let time pass outside any call. Raises: ValueError if it would run backwards."""
+        self.sources.advance(seconds)
+        with self._gate.opened():
+            self._connection.execute(WRITE_POSITION, (CLOCK, self.sources.now))
+        self.sources.commit()
+
+
+def _encode(table: str, row: tuple[Any, ...]) -> bytes:
+    return (json.dumps([table, row]) + "\n").encode()
+
+
+_READ_CHANGES: Final = f"SELECT DISTINCT entity, row_key FROM {CHANGE} ORDER BY entity, row_key"  # noqa: S608
+_CLEAR_CHANGES: Final = f"DELETE FROM {CHANGE}"  # noqa: S608
+_READ_POSITIONS: Final = f"SELECT name, value FROM {POSITION} ORDER BY name"  # noqa: S608
+# Flags of the connection, so they outlive what is loaded into it. Foreign keys are off by default; a REPLACE would
+# delete rows without firing triggers.
+_PRAGMAS: Final = ("PRAGMA foreign_keys = ON", "PRAGMA recursive_triggers = ON", "PRAGMA trusted_schema = OFF")
