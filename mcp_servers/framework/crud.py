@@ -92,14 +92,16 @@ def _filters(table: TableStatements) -> dict[str, ColumnInfo]:
     return {n: i for n, i in table.infos.items() if i.kind in wanted and n != table.key and not i.sensitive}
 
 
-def _narrowed(table: TableStatements, statement: Select[Any], filters: Iterable[str]) -> Select[Any]:
+def _narrowed(
+    table: TableStatements, statement: Select[*tuple[Any, ...]], filters: Iterable[str]
+) -> Select[*tuple[Any, ...]]:
     for name in filters:
         given: ColumnElement[Any] = bindparam(name, type_=table.table.c[name].type)
         statement = statement.where(or_(given.is_(None), table.table.c[name] == given))
     return statement
 
 
-def _page_query(table: TableStatements, statement: Select[Any]) -> Query:
+def _page_query(table: TableStatements, statement: Select[*tuple[Any, ...]]) -> Query:
     key = table.table.c[table.key]
     return Query(statement.where(key > bindparam("after")).order_by(key).limit(bindparam("one_more")))
 

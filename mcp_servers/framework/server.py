@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -12,8 +12,12 @@ from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.spec import ToolSpec
 from palaestra.mcp_servers.framework.sql import Database, Model, Schema
 
+if TYPE_CHECKING:
+    from palaestra.mcp_servers.framework.stories import Teller
+
 Profile = Literal["small", "default", "large"]
 PROFILES: tuple[Profile, ...] = ("small", "default", "large")
+Story = Callable[["Teller"], None]
 Seed = Callable[[Database, EpisodeSources, np.random.Generator, Profile], None]
 
 
@@ -26,17 +30,26 @@ class ToolServer:
         models: every table, a referenced one before those that refer to it.
         seed: fills an empty database as a function of (rng, profile) alone.
         tools: generated and hand-written.
+        stories: scenes that use every tool and meet every precondition, false and true; see framework/stories.py.
 
     Raises: ConfigError "bad_server" if two tools share a name or there is no tool, "bad_model" for a bad table.
     """
 
     def __init__(
-        self, name: str, description: str, *, models: Sequence[Model], seed: Seed, tools: Iterable[ToolSpec]
+        self,
+        name: str,
+        description: str,
+        *,
+        models: Sequence[Model],
+        seed: Seed,
+        tools: Iterable[ToolSpec],
+        stories: Iterable[Story] = (),
     ) -> None:
         self.name = name
         self.description = description
         self.schema = Schema(models)
         self.seed = seed
+        self.stories = tuple(stories)
         keys = self.schema.keys()
         self.tools: dict[str, ToolSpec] = {}
         for tool in tools:

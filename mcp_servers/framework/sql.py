@@ -33,7 +33,7 @@ class Query:
 
     __slots__ = ("columns", "defaults", "sql")
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
         self.sql, self.defaults = compile_statement(statement)
         self.columns = tuple(column.name for column in statement.selected_columns)
 
@@ -142,6 +142,11 @@ class Database:
     def has(self, entity: str, key: str) -> bool:
         """Whether the table has a row with this key."""
         return self._execute(self._named[entity].get_sql, {"the_key": key}).fetchone() is not None
+
+    def every(self, model: Model) -> list[Row]:
+        """Every row, by key."""
+        table = self._tables[model]
+        return [dict(zip(table.columns, row, strict=True)) for row in self._execute(table.all_sql).fetchall()]
 
     def rows(self, query: Query, **parameters: Any) -> list[Row]:
         """Every row of a query."""

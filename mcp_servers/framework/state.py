@@ -96,18 +96,17 @@ class ServerState:
         self.image = image
         self.server = image.server
         self._gate = _Gate()
-        self._connection = sqlite3.connect(
-            ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False
-        )
-        for pragma in _PRAGMAS:
-            self._connection.execute(pragma)
-        self._connection.set_authorizer(self._gate.authorize)
-        self._connection.set_progress_handler(self._gate.progress, STEP_CHUNK)
-        self.reset()
+        self._connection = _fork(image.content, self._gate)
+        self._adopt(StateSnapshot(image.content, {}, image.digest, image.rows, image.positions))
 
-    def _load(self, snapshot: StateSnapshot) -> None:
-        with self._gate.opened():
-            self._connection.deserialize(snapshot.content)
+    def restore(self, snapshot: StateSnapshot) -> None:
+        """Back to a snapshot."""
+        # A new connection: SQLite crashes when it loads a database under statements that are prepared already.
+        self._connection.close()
+        self._connection = _fork(snapshot.content, self._gate)
+        self._adopt(snapshot)
+
+    def _adopt(self, snapshot: StateSnapshot) -> None:
         self._bounded = False
         self.overlay = dict(snapshot.overlay)
         self._digest = snapshot.digest
@@ -119,16 +118,12 @@ class ServerState:
     def reset(self) -> None:
         """Back to the seed."""
         image = self.image
-        self._load(StateSnapshot(image.content, {}, image.digest, image.rows, image.positions))
+        self.restore(StateSnapshot(image.content, {}, image.digest, image.rows, image.positions))
 
     def snapshot(self) -> StateSnapshot:
         """The state now, to go back to. Costs a copy of the database."""
         content = self._connection.serialize()
         return StateSnapshot(content, dict(self.overlay), self._digest, self._rows, self.sources.positions())
-
-    def restore(self, snapshot: StateSnapshot) -> None:
-        """Back to a snapshot."""
-        self._load(snapshot)
 
     def close(self) -> None:
         """Free the database."""
@@ -228,6 +223,16 @@ class ServerState:
         self.sources.commit()
 
 
+def _fork(content: bytes, gate: _Gate) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256, check_same_thread=False)
+    connection.deserialize(content)
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    connection.set_authorizer(gate.authorize)
+    connection.set_progress_handler(gate.progress, STEP_CHUNK)
+    return connection
+
+
 def _encode(table: str, row: tuple[Any, ...]) -> bytes:
     return (json.dumps([table, row]) + "\n").encode()
 
@@ -235,6 +240,5 @@ def _encode(table: str, row: tuple[Any, ...]) -> bytes:
 _READ_CHANGES: Final = f"SELECT DISTINCT entity, row_key FROM {CHANGE} ORDER BY entity, row_key"  # noqa: S608
 _CLEAR_CHANGES: Final = f"DELETE FROM {CHANGE}"  # noqa: S608
 _READ_POSITIONS: Final = f"SELECT name, value FROM {POSITION} ORDER BY name"  # noqa: S608
-# Flags of the connection, so they outlive what is loaded into it. Foreign keys are off by default; a REPLACE would
-# delete rows without firing triggers.
+# Foreign keys are off by default; without recursive triggers a REPLACE would delete rows unnoticed.
 _PRAGMAS: Final = ("PRAGMA foreign_keys = ON", "PRAGMA recursive_triggers = ON", "PRAGMA trusted_schema = OFF")
