@@ -153,7 +153,7 @@ class Entity:
         table = cls.__dict__.get("__table__")
         if isinstance(table, Table):
             for column in table.columns:
-                for rule in _checks(column):
+                for rule in _checks(column) if INFO_KEY in column.info else ():
                     table.append_constraint(CheckConstraint(rule))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,11 +35,11 @@ _BROKEN_RULES = frozenset(
 _EXHAUSTED = {"SQLITE_INTERRUPT": "the call took too many database steps", "SQLITE_FULL": "the database is full"}
 
 
-def dispatch(episode: Episode, tool: str, arguments: object) -> ToolResult:
+def dispatch(episode: Episode, tool: str, arguments: object, servers: Collection[str] | None = None) -> ToolResult:
     """Call a tool of an episode; value or fault, never an exception of the tool's.
 
-    Calls of one episode run one at a time; others queue. Cost: some 20 us for a point read, some 50 us for a write of
-    one row, plus the handler.
+    `servers` narrows the door to the tools of some servers. Calls of one episode run one at a time; others queue.
+    Cost: some 20 us for a point read, some 50 us for a write of one row, plus the handler.
     """
     limit = episode.limits.waiting
     episode.waiting += 1
@@ -47,7 +48,7 @@ def dispatch(episode: Episode, tool: str, arguments: object) -> ToolResult:
             fault = Fault(FaultCode.QUOTA, f"more than {limit} calls of this episode wait; call one at a time")
             return failed(fault)
         with episode.lock:
-            return _call(episode, tool, arguments)
+            return _call(episode, tool, arguments, servers)
     finally:
         episode.waiting -= 1
 
@@ -58,7 +59,7 @@ def failed(fault: Fault, before: str = "", after: str = "") -> ToolResult:
     return ToolResult(None, fault, text, _sha256(text), before, after)
 
 
-def _call(episode: Episode, name: str, arguments: object) -> ToolResult:
+def _call(episode: Episode, name: str, arguments: object, servers: Collection[str] | None) -> ToolResult:
     now = episode.clock()
     if episode.closed or episode.lease.expired(now):
         return failed(expired_episode())
@@ -66,8 +67,8 @@ def _call(episode: Episode, name: str, arguments: object) -> ToolResult:
     if len(episode.journal) >= episode.limits.calls:
         limit = episode.limits.calls
         return failed(Fault(FaultCode.QUOTA, f"the episode's {limit} calls are used up", {"limit": limit}))
-    spec = episode.tools.get(name) if type(name) is str else None
-    if spec is None or (episode.visible is not None and name not in episode.visible):
+    spec = episode.tool(name) if type(name) is str else None
+    if spec is None or (servers is not None and spec.server not in servers):
         return _record(episode, "", str(name)[:64], "", failed(_unknown_tool(str(name)[:64])), 0, "")
     checked = guard(arguments)
     if isinstance(checked, Fault):

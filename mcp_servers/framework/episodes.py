@@ -83,6 +83,10 @@ class Episode:
     def _image(self, server: str) -> Any:
         return self._images.get(self.servers[server], self.seed, self.profile, self.reference_time)
 
+    def tool(self, name: str) -> ToolSpec | None:
+        """The tool of this name if there is one and the agent may call it now."""
+        return self.tools.get(name) if self.visible is None or name in self.visible else None
+
     def visible_tools(self) -> tuple[ToolSpec, ...]:
         """What the agent may call now, in server order."""
         return tuple(tool for name, tool in self.tools.items() if self.visible is None or name in self.visible)

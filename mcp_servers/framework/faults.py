@@ -15,6 +15,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from palaestra.mcp_servers.errors import ToolError
+
 
 class FaultCode(StrEnum):
     """Why a call failed."""
@@ -54,6 +56,7 @@ _INFRASTRUCTURE = frozenset(
         FaultCode.EXPIRED_EPISODE,
     }
 )
+_LOST = (FaultCode.NO_EPISODE, FaultCode.UNKNOWN_EPISODE, FaultCode.EXPIRED_EPISODE, FaultCode.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,15 @@ class ToolResult:
     def content(self) -> dict[str, Any]:
         """Value or fault as JSON-ready data."""
         return self.fault.to_dict() if self.fault is not None else self.value or {}
+
+    def raise_if_lost(self) -> ToolResult:
+        """The same result, unless the episode is gone: then nothing the policy does can help.
+
+        Raises: ToolError with the fault's code: no_episode, unknown_episode, expired_episode or unavailable.
+        """
+        if self.fault is not None and self.fault.code in _LOST:
+            raise ToolError(self.fault.code.value, self.fault.message, retryable=self.fault.code.retryable)
+        return self
 
 
 def fault_text(fault: Fault) -> str:

@@ -127,13 +127,15 @@ class ToolSpec:
 
     def of_server(self, server: str, references: Mapping[str, str]) -> ToolSpec:
         """The same tool as part of a server."""
-        fields = self.input_model.model_fields
-        own = {name: _private(found, "ref") or references.get(name) for name, found in fields.items()}
+        # Read off the schema, which finds marks inside `T | None` too.
+        properties = self.input_schema(private=True).get("properties", {})
+        marks: dict[str, dict[str, Any]] = {name: found.get(PRIVATE, {}) for name, found in properties.items()}
+        own = {name: mark.get("ref") or references.get(name) for name, mark in marks.items()}
         return replace(
             self,
             server=server,
             references={name: entity for name, entity in own.items() if entity is not None},
-            sensitive=frozenset(name for name, found in fields.items() if _private(found, "sensitive")),
+            sensitive=frozenset(name for name, mark in marks.items() if mark.get("sensitive")),
         )
 
 
@@ -171,11 +173,6 @@ def page_of(item: type[BaseModel], name: str = "") -> type[BaseModel]:
     """The result type of a list: `items`, and `next_cursor` if there is more."""
     fields: dict[str, Any] = {"items": (list[item], ...), "next_cursor": (str | None, None)}  # type: ignore[valid-type]
     return create_model(name or f"{item.__name__}Page", __base__=Output, **fields)
-
-
-def _private(found: Any, mark: str) -> Any:
-    extra = found.json_schema_extra
-    return extra.get(PRIVATE, {}).get(mark) if isinstance(extra, dict) else None
 
 
 def _tidy(schema: dict[str, Any], private: bool, without_null: bool) -> dict[str, Any]:
