@@ -54,6 +54,12 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "checkpoint-kill": Benchmark(
         "checkpoint_kill", "checkpoints lost to SIGKILL or damaged unseen", "value at most", "0 of 200 kills, 10k flips"
     ),
+    "tool-call": Benchmark(
+        "tool_call", "stateful tool calls, in process, beside mcp in memory", "value at least", "20,000 reads/CPU-s"
+    ),
+    "episode-open": Benchmark(
+        "episode_open", "tool episodes opened, used and reset", "value at least", "5,000 episodes/CPU-s"
+    ),
     "replay": Benchmark("replay", "episodes that differ when played again", "value at most", "0 of 10,000 episodes"),
 }  # fmt: skip
 
