@@ -83,7 +83,7 @@ def identifier(prefix: str) -> MappedColumn[Any]:
 def reference(target: str, doc: str = "", *, role: Role = Role.DOMAIN, optional: bool = False) -> MappedColumn[Any]:
     """A foreign key: `target` is "table.column"."""
     info = ColumnInfo("key", role, doc, maximum=64, optional=optional)
-    return mapped_column(Text, ForeignKey(target), nullable=optional, index=True, info={INFO_KEY: info})
+    return mapped_column(Text, ForeignKey(target), nullable=optional, info={INFO_KEY: info})
 
 
 def text(

@@ -83,6 +83,9 @@ def _check_story(store: EpisodeStore, story: Story, server: ToolServer, seed: in
     where = f"{server.name}/{_name(story)}/seed {seed}"
     try:
         story(watched)
+        episode.reset()
+        if episode.full_digest() != store.open([server.name], seed=seed)[1].full_digest():
+            watched.problems.append("a reset differs from a new episode")
         problems = [*watched.problems, *_check_replay(store, story, server, seed, watched.told)]
     except (PalaestraError, AssertionError, ValueError, LookupError, StopIteration) as error:
         problems = [*watched.problems, f"{type(error).__name__}: {error}"]

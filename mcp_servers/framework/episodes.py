@@ -15,13 +15,13 @@ from typing import Any, Final, Self
 
 from palaestra.mcp_servers.errors import ConfigError, ToolError, nearest
 from palaestra.mcp_servers.framework.faults import Fault, FaultCode
-from palaestra.mcp_servers.framework.images import ImageCache, RowKey
+from palaestra.mcp_servers.framework.images import ImageCache
 from palaestra.mcp_servers.framework.journal import Journal
 from palaestra.mcp_servers.framework.leases import Lease, Limits, MonotonicClock, Reaper
 from palaestra.mcp_servers.framework.server import Profile, ToolServer, check_profile
 from palaestra.mcp_servers.framework.sources import IdSource
 from palaestra.mcp_servers.framework.spec import ToolSpec
-from palaestra.mcp_servers.framework.sql import Row
+from palaestra.mcp_servers.framework.sql import Row, RowKey
 from palaestra.mcp_servers.framework.state import ServerState, StateSnapshot
 from palaestra.mcp_servers.framework.tokens import new_token, same, token_hash
 
@@ -152,7 +152,7 @@ class Episode:
             self.turn, self.visible = snapshot.turn, snapshot.visible
 
     def reset(self) -> None:
-        """Back to the seed with an empty journal, under the same handle."""
+        """Back to the seed with an empty journal, under the same handle. Costs what was written since."""
         with self.lock:
             for state in self._states.values():
                 state.reset()

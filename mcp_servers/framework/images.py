@@ -1,7 +1,7 @@
 """Seeded images: a server's database after its seed, built once per (server, seed, profile, time) and forked.
 
 Building costs some milliseconds, forking some tens of microseconds. An image carries what an episode's bookkeeping
-needs: the hash of every seeded row, triggers that note changed keys, and the positions of clock and ids.
+needs: the hash of every seeded row and the positions of clock and ids.
 """
 
 from __future__ import annotations
@@ -21,15 +21,11 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from palaestra.mcp_servers.framework.episode_sources import CLOCK, EpisodeSources
 from palaestra.mcp_servers.framework.server import Profile, ToolServer
 from palaestra.mcp_servers.framework.sources import derive_seed, stream
-from palaestra.mcp_servers.framework.sql import Database, TableStatements
+from palaestra.mcp_servers.framework.sql import Database, RowKey, TableStatements
 
 POSITION = "palaestra_position"
-CHANGE = "palaestra_change"
 WRITE_POSITION = f"INSERT INTO {POSITION} VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"  # noqa: S608
 MODULUS = 1 << 256
-
-RowKey = tuple[str, str]
-"""(table, primary key)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +35,16 @@ class Image:
     Attributes:
         content: the serialised SQLite database.
         root: seed of the episode's ids and draws.
+        seeded: every seeded row, in column order.
         row_hashes: of every seeded row.
         digest: sum of the row hashes mod 2^256.
         positions: of clock, ids and draws after seeding.
-        digest_text: `digest` in hexadecimal.
     """
 
     server: ToolServer
     content: bytes
     root: int
+    seeded: dict[RowKey, tuple[Any, ...]]
     row_hashes: dict[RowKey, int]
     digest: int
     positions: dict[str, int]
@@ -65,7 +62,7 @@ def row_hash(table: TableStatements, row: Sequence[Any]) -> int:
 
 
 def build_image(server: ToolServer, seed: int, profile: Profile, reference_time: int) -> Image:
-    """Create the tables, run the seed, then install the change log. Costs a few ms per thousand rows."""
+    """Create the tables and run the seed. Costs a few ms per thousand rows."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -79,23 +76,21 @@ def build_image(server: ToolServer, seed: int, profile: Profile, reference_time:
         sources.commit()
         connection.executemany(WRITE_POSITION, sorted(sources.positions().items()))
         connection.execute("COMMIT")
-        for table in server.schema.by_name.values():
-            for statement in _triggers(table):
-                connection.execute(statement)
-        hashes = dict(hash_rows(connection, server))
+        seeded = dict(every_row(connection, server))
         connection.execute("VACUUM")
         content = connection.serialize()
     finally:
         connection.close()
-    return Image(server, content, root, hashes, sum(hashes.values()) % MODULUS, sources.positions())
+    hashes = {key: row_hash(server.schema.by_name[key[0]], row) for key, row in seeded.items()}
+    return Image(server, content, root, seeded, hashes, sum(hashes.values()) % MODULUS, sources.positions())
 
 
-def hash_rows(connection: sqlite3.Connection, server: ToolServer) -> Iterator[tuple[RowKey, int]]:
-    """The hash of every row, recomputed from the database."""
+def every_row(connection: sqlite3.Connection, server: ToolServer) -> Iterator[tuple[RowKey, tuple[Any, ...]]]:
+    """Every row of every table, by table and key."""
     for table in server.schema.by_name.values():
         at = table.columns.index(table.key)
         for row in connection.execute(table.all_sql):
-            yield (table.entity, row[at]), row_hash(table, row)
+            yield (table.entity, row[at]), row
 
 
 def _schema_statements(server: ToolServer) -> Iterator[str]:
@@ -105,15 +100,6 @@ def _schema_statements(server: ToolServer) -> Iterator[str]:
         for index in sorted(table.table.indexes, key=lambda index: str(index.name)):
             yield str(CreateIndex(index).compile(dialect=dialect))
     yield f"CREATE TABLE {POSITION} (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID"
-    yield f"CREATE TABLE {CHANGE} (entity TEXT NOT NULL, row_key TEXT NOT NULL) STRICT"
-
-
-def _triggers(table: TableStatements) -> Iterator[str]:
-    """Note every key a statement touches; an UPDATE that moves a row notes both its keys."""
-    for event, rows in (("INSERT", ("NEW",)), ("DELETE", ("OLD",)), ("UPDATE", ("OLD", "NEW"))):
-        notes = " ".join(f"INSERT INTO {CHANGE} VALUES ('{table.entity}', {row}.{table.key});" for row in rows)  # noqa: S608
-        name = f"palaestra_{table.entity}_{event.lower()}"
-        yield f"CREATE TRIGGER {name} AFTER {event} ON {table.entity} BEGIN {notes} END"
 
 
 class ImageCache:

@@ -20,6 +20,8 @@ from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.faults import not_found
 
 Row = dict[str, Any]
+RowKey = tuple[str, str]
+"""(table, primary key)."""
 Model = type[DeclarativeBase]
 
 _DIALECT: Final = sqlite.dialect(paramstyle="named")
@@ -83,6 +85,8 @@ class TableStatements:
         wanted = tuple(names)
         if wanted not in self._updates:
             self.check_names(wanted)
+            if self.key in wanted:
+                raise ConfigError("bad_update", f"{self.entity}.{self.key} is a key and never changes")
             statement = update(self.table).where(self.table.c[self.key] == bindparam("the_key"))
             self._updates[wanted] = compile_statement(statement.values({n: bindparam(n) for n in wanted}))[0]
         return self._updates[wanted]
@@ -117,7 +121,8 @@ class Schema:
 class Database:
     """The open transaction of the calling episode on one server's database; all a handler can reach.
 
-    Rows are dictionaries in column order, with times in seconds and flags as 0 or 1.
+    Rows are dictionaries in column order, with times in seconds and flags as 0 or 1. `touched` is the change log of
+    the open transaction: one key per row written, in order.
     """
 
     def __init__(self, connection: sqlite3.Connection, schema: Schema, sources: EpisodeSources) -> None:
@@ -125,6 +130,7 @@ class Database:
         self._tables = schema.by_model
         self._named = schema.by_name
         self._sources = sources
+        self.touched: list[RowKey] = []
 
     def find(self, model: Model, key: str) -> Row | None:
         """The row with this key, or None. One point read."""
@@ -176,6 +182,7 @@ class Database:
         if row[table.key] is None:
             row[table.key] = self._sources.new_id(table.prefix)
         self._execute(table.insert_sql, row)
+        self.touched.append((table.entity, str(row[table.key])))
         return row
 
     def update(self, model: Model, key: str, **values: Any) -> Row:
@@ -183,12 +190,16 @@ class Database:
         table = self._tables[model]
         filled = dict.fromkeys(table.filled_on_update, self._sources.now)
         changed = {**filled, **values}
-        if changed and not self._execute(table.update_sql(changed), {**changed, "the_key": key}).rowcount:
-            raise not_found(table.entity, key)
+        if changed:
+            if not self._execute(table.update_sql(changed), {**changed, "the_key": key}).rowcount:
+                raise not_found(table.entity, key)
+            self.touched.append((table.entity, key))
         return self.get(model, key)
 
     def delete(self, model: Model, key: str) -> Row:
         """Remove the row with this key and return it. Raises: Refusal "not_found"; "conflict" if referenced."""
         row = self.get(model, key)
-        self._execute(self._tables[model].delete_sql, {"the_key": key})
+        table = self._tables[model]
+        self._execute(table.delete_sql, {"the_key": key})
+        self.touched.append((table.entity, key))
         return row

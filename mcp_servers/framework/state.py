@@ -1,7 +1,8 @@
 """One server's state in one episode: a forked SQLite database, its change log, digest and change set.
 
-A call runs between `begin` and `commit` or `rollback`. At commit only the rows the triggers noted are hashed again:
-the goal digest costs the size of the change, not of the database.
+A call runs between `begin` and `commit` or `rollback`. At commit only the rows it touched are hashed again: the goal
+digest costs the size of the change, not of the database. SQLite's own count of changed rows proves that the change log
+is complete.
 """
 
 from __future__ import annotations
@@ -14,19 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from palaestra.mcp_servers.errors import ToolError
 from palaestra.mcp_servers.framework.episode_sources import CLOCK, WRITE_SECONDS, EpisodeSources
 from palaestra.mcp_servers.framework.faults import FaultCode, Refusal
 from palaestra.mcp_servers.framework.images import (
-    CHANGE,
     MODULUS,
     POSITION,
     WRITE_POSITION,
     Image,
-    RowKey,
-    hash_rows,
+    every_row,
     row_hash,
 )
-from palaestra.mcp_servers.framework.sql import Database, Row
+from palaestra.mcp_servers.framework.sql import Database, Row, RowKey
 
 MAX_ROWS: Final = 50_000
 MAX_PAGES: Final = 4096  # of 4 KiB: 16 MiB
@@ -64,7 +64,7 @@ class _Gate:
         self.trusted = False
         self.chunks = 0
 
-    def authorize(self, action: int, first: str | None, second: str | None, _db: str | None, by: str | None) -> int:
+    def authorize(self, action: int, first: str | None, second: str | None, _db: str | None, _by: str | None) -> int:
         if self.trusted:
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION:
@@ -72,8 +72,7 @@ class _Gate:
         if action not in _ALLOWED_ACTIONS:
             return sqlite3.SQLITE_DENY
         private = first is not None and first.startswith(("palaestra_", "sqlite_"))
-        # `by` is the trigger a statement belongs to; ours are the only ones there are.
-        return sqlite3.SQLITE_DENY if private and by is None else sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY if private else sqlite3.SQLITE_OK
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -108,6 +107,7 @@ class ServerState:
 
     def _adopt(self, snapshot: StateSnapshot) -> None:
         self._bounded = False
+        self._began_at = 0
         self.overlay = dict(snapshot.overlay)
         self._digest = snapshot.digest
         self._rows = snapshot.rows
@@ -116,9 +116,26 @@ class ServerState:
         self.database = Database(self._connection, self.server.schema, self.sources)
 
     def reset(self) -> None:
-        """Back to the seed."""
-        image = self.image
-        self.restore(StateSnapshot(image.content, {}, image.digest, image.rows, image.positions))
+        """Back to the seed, by undoing what was changed: a fork would parse the whole schema again.
+
+        Cost: the rows that were written since the seed.
+        """
+        image, execute = self.image, self._connection.execute
+        if self.sources.positions() == image.positions and not self.overlay:
+            return
+        with self._gate.opened():
+            execute("BEGIN")
+            execute("PRAGMA defer_foreign_keys = ON")  # until COMMIT, so that the order of rows does not matter
+            for entity, key in self.overlay:
+                execute(self.server.schema.by_name[entity].delete_sql, {"the_key": key})
+            for at in self.overlay:
+                if at in image.seeded:
+                    table = self.server.schema.by_name[at[0]]
+                    execute(table.insert_sql, dict(zip(table.columns, image.seeded[at], strict=True)))
+            execute(_CLEAR_POSITIONS)
+            self._connection.executemany(WRITE_POSITION, image.positions.items())
+            execute("COMMIT")
+        self._adopt(StateSnapshot(b"", {}, image.digest, image.rows, image.positions))
 
     def snapshot(self) -> StateSnapshot:
         """The state now, to go back to. Costs a copy of the database."""
@@ -137,6 +154,7 @@ class ServerState:
     def begin(self) -> None:
         """Open a call's transaction and arm its step budget."""
         self._gate.chunks = 0
+        self._began_at = self._connection.total_changes
         self._connection.execute("BEGIN")
 
     def rollback(self) -> None:
@@ -144,37 +162,40 @@ class ServerState:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self.sources.rollback()
+        self.database.touched.clear()
 
     def commit(self) -> None:
         """Let the clock tick, hash what changed, keep the positions, commit.
 
-        Raises: Refusal "quota" if there would be more than 50,000 rows.
+        Raises: Refusal "quota" if there would be more than 50,000 rows; ToolError "unlogged_change" if rows changed
+            that the change log does not hold.
         """
+        touched = self.database.touched
+        if self._connection.total_changes - self._began_at != len(touched):
+            raise ToolError("unlogged_change", "rows were changed past insert, update and delete of Database")
         execute = self._connection.execute
         self.sources.advance(WRITE_SECONDS)
         with self._gate.opened():
             if not self._bounded:  # costs a parse of the schema, so not for episodes that only read
                 execute(f"PRAGMA max_page_count = {MAX_PAGES}")
                 self._bounded = True
-            noted = execute(_READ_CHANGES).fetchall()
-            fresh, digest, rows = self._rehash(noted)
-            if noted:
-                execute(_CLEAR_CHANGES)
+            fresh, digest, rows = self._rehash(touched)
             for position in self.sources.pending.items():
                 execute(WRITE_POSITION, position)
         if rows > MAX_ROWS:
             raise Refusal(FaultCode.QUOTA, f"the database holds {MAX_ROWS} rows; delete some", limit=MAX_ROWS)
         execute("COMMIT")
         self.sources.commit()
+        touched.clear()
         self.overlay.update(fresh)
         self._digest, self._rows = digest, rows
         self.digest = format(digest, "064x")
 
-    def _rehash(self, noted: list[RowKey]) -> tuple[dict[RowKey, tuple[Row | None, int]], int, int]:
+    def _rehash(self, touched: list[RowKey]) -> tuple[dict[RowKey, tuple[Row | None, int]], int, int]:
         fresh: dict[RowKey, tuple[Row | None, int]] = {}
         digest, rows = self._digest, self._rows
         seeded = self.image.row_hashes
-        for key in noted:
+        for key in dict.fromkeys(touched):
             known = self.overlay.get(key)
             old = known[1] if known is not None else seeded.get(key, 0)
             table = self.server.schema.by_name[key[0]]
@@ -201,7 +222,9 @@ class ServerState:
 
     def recomputed_digest(self) -> str:
         """The goal digest from every row; must equal `digest`. Linear in the database."""
-        return format(sum(found for _, found in hash_rows(self._connection, self.server)) % MODULUS, "064x")
+        tables = self.server.schema.by_name
+        hashes = (row_hash(tables[key[0]], row) for key, row in every_row(self._connection, self.server))
+        return format(sum(hashes) % MODULUS, "064x")
 
     def full_digest(self) -> str:
         """SHA-256 over every table in name order, rows in key order, all columns, private tables included."""
@@ -210,9 +233,8 @@ class ServerState:
             for name in sorted(self.server.schema.by_name):
                 for row in self._connection.execute(self.server.schema.by_name[name].all_sql):
                     total.update(_encode(name, row))
-            for name, statement in ((CHANGE, _READ_CHANGES), (POSITION, _READ_POSITIONS)):
-                for row in self._connection.execute(statement):
-                    total.update(_encode(name, row))
+            for row in self._connection.execute(_READ_POSITIONS):
+                total.update(_encode(POSITION, row))
         return total.hexdigest()
 
     def advance_clock(self, seconds: int) -> None:
@@ -226,8 +248,7 @@ class ServerState:
 def _fork(content: bytes, gate: _Gate) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256, check_same_thread=False)
     connection.deserialize(content)
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
+    connection.execute("PRAGMA foreign_keys = ON")  # off by default in every fork
     connection.set_authorizer(gate.authorize)
     connection.set_progress_handler(gate.progress, STEP_CHUNK)
     return connection
@@ -237,8 +258,5 @@ def _encode(table: str, row: tuple[Any, ...]) -> bytes:
     return (json.dumps([table, row]) + "\n").encode()
 
 
-_READ_CHANGES: Final = f"SELECT DISTINCT entity, row_key FROM {CHANGE} ORDER BY entity, row_key"  # noqa: S608
-_CLEAR_CHANGES: Final = f"DELETE FROM {CHANGE}"  # noqa: S608
+_CLEAR_POSITIONS: Final = f"DELETE FROM {POSITION}"  # noqa: S608
 _READ_POSITIONS: Final = f"SELECT name, value FROM {POSITION} ORDER BY name"  # noqa: S608
-# Foreign keys are off by default; without recursive triggers a REPLACE would delete rows unnoticed.
-_PRAGMAS: Final = ("PRAGMA foreign_keys = ON", "PRAGMA recursive_triggers = ON", "PRAGMA trusted_schema = OFF")

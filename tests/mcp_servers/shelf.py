@@ -110,6 +110,13 @@ def fail_with_conflict(db: Database, sources: EpisodeSources, args: BoxArgs) -> 
     raise conflict("no")
 
 
+@verb(requires=[always], returns=view(Box))
+def write_past_the_log(db: Database, sources: EpisodeSources, args: BoxArgs) -> Row:
+    """Changes a row by SQL of its own."""
+    db._execute("UPDATE box SET label = 'unlogged'")
+    return db.get(Box, args.box_id)
+
+
 @query(returns=view(Box))
 def lie_about_reading(db: Database, sources: EpisodeSources, args: BoxArgs) -> Row:
     """Says READ and writes."""
@@ -217,7 +224,10 @@ TOOLS = [
     shut_box,
     empty_box,
 ]
-MISBEHAVING = [lie_about_reading, burn_an_id, trust_a_meddler, fail_half_way, return_nonsense, roll_dice, *FORBIDDEN]
+MISBEHAVING = [
+    write_past_the_log, lie_about_reading, burn_an_id, trust_a_meddler, fail_half_way, return_nonsense, roll_dice,
+    *FORBIDDEN,
+]  # fmt: skip
 
 
 def build_shelf(*more: ToolSpec, stories: tuple[Story, ...] = (open_one,), name: str = "shelf") -> ToolServer:

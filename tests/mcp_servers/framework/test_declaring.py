@@ -68,6 +68,8 @@ def test_unknown_columns_and_operations_name_the_nearest(episode: Episode, box_i
         database.update(Box, box_id, wieght=1)
     with pytest.raises(ConfigError, match="did you mean 'weight'"):
         database.insert(Box, wieght=1)
+    with pytest.raises(ConfigError, match="never changes"):
+        database.update(Box, box_id, box_id="box_1")
     with pytest.raises(ConfigError, match="did you mean 'list'"):
         crud(Box, "lst")
     with pytest.raises(ConfigError, match="no text column"):
@@ -79,7 +81,7 @@ def test_unknown_columns_and_operations_name_the_nearest(episode: Episode, box_i
 def test_private_tables_and_the_schema_are_out_of_a_handlers_reach(episode: Episode) -> None:
     connection = episode.state("shelf")._connection
     for statement in (
-        "SELECT * FROM palaestra_position", "UPDATE palaestra_position SET value = 0", "DELETE FROM palaestra_change",
+        "SELECT * FROM palaestra_position", "UPDATE palaestra_position SET value = 0", "DELETE FROM palaestra_position",
         "SELECT * FROM sqlite_master", "DROP TABLE box", "ATTACH ':memory:' AS x", "PRAGMA foreign_keys = OFF",
         "SELECT datetime('now')", "SELECT CURRENT_TIMESTAMP", "SELECT hex(randomblob(4))", "SELECT load_extension('x')",
     ):  # fmt: skip

@@ -52,6 +52,7 @@ def test_a_read_and_a_fault_move_nothing(episode: Episode, box_id: str) -> None:
     ("tool", "incident"),
     [
         ("lie_about_reading", "declared READ and changed"),
+        ("write_past_the_log", "past insert, update and delete"),
         ("burn_an_id", "declared READ and changed"),
         ("trust_a_meddler", "may only read"),
         ("fail_half_way", "secret detail"),

@@ -15,6 +15,7 @@ from palaestra.mcp_servers.framework.faults import Fault, FaultCode
 from palaestra.mcp_servers.framework.images import ImageCache
 from palaestra.mcp_servers.framework.journal import Journal
 from palaestra.mcp_servers.framework.leases import Limits
+from palaestra.mcp_servers.framework.sources import stream
 from palaestra.mcp_servers.framework.tokens import SHAPE, new_token, redact
 from tests.mcp_servers.conftest import HandClock
 from tests.mcp_servers.shelf import build_shelf
@@ -72,6 +73,28 @@ def test_reset_gives_the_seed_back_under_the_same_handle(store: EpisodeStore) ->
     assert episode.full_digest() == before
     assert (len(episode.journal), episode.turn) == (0, 0)
     assert store.find(handle) is episode
+
+
+def test_reset_undoes_whatever_was_done_in_whatever_order(store: EpisodeStore) -> None:
+    rng = stream(8, "reset")
+    _, episode = store.open(seed=5)
+    fresh = episode.full_digest()
+    for _ in range(20):
+        shelves = [shelf["shelf_id"] for shelf in dispatch(episode, "list_shelves", {}).content["items"]]
+        for _ in range(int(rng.integers(0, 30))):
+            boxes = [box["box_id"] for box in dispatch(episode, "list_boxes", {"limit": 100}).content["items"]]
+            box, shelf = str(rng.choice(boxes)), str(rng.choice(shelves))
+            tool, arguments = (
+                ("create_box", {"shelf_id": shelf, "label": "new"}), ("delete_box", {"box_id": box}),
+                ("update_box", {"box_id": box, "shelf_id": shelf}), ("open_box", {"box_id": box}),
+                ("roll_dice", {"sides": 6}),
+            )[int(rng.integers(5))]  # fmt: skip
+            dispatch(episode, tool, arguments)
+        episode.reset()
+        assert episode.full_digest() == fresh
+        assert episode.changes() == {"shelf": {}}
+        state = episode.state("shelf")
+        assert state.digest == state.recomputed_digest()
 
 
 def test_a_fork_continues_on_its_own(store: EpisodeStore) -> None:
