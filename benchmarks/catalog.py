@@ -57,6 +57,12 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "resume": Benchmark(
         "resume", "parts of a resumed run unlike one never stopped", "value at most", "0 after each of 50 steps"
     ),
+    "tool-call": Benchmark(
+        "tool_call", "stateful tool calls, in process, beside mcp in memory", "value at least", "20,000 reads/CPU-s"
+    ),
+    "episode-open": Benchmark(
+        "episode_open", "tool episodes opened, used and reset", "value at least", "5,000 episodes/CPU-s"
+    ),
     "replay": Benchmark("replay", "episodes that differ when played again", "value at most", "0 of 10,000 episodes"),
 }  # fmt: skip
 

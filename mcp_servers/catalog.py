@@ -1,0 +1,46 @@
+"""The one list of tool servers. Names and tool counts: arXiv 2606.03892 table 2; the split of each count is ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Final
+
+from palaestra.mcp_servers.errors import ConfigError, nearest
+from palaestra.mcp_servers.framework.server import ToolServer
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How many tools a server has: in all, and of those generated, hand-written READs and domain verbs."""
+
+    category: str
+    generated: int
+    queries: int
+    verbs: int
+
+    @property
+    def tools(self) -> int:
+        """The total."""
+        return self.generated + self.queries + self.verbs
+
+
+CATALOG: Final[dict[str, Entry]] = {
+    "banking": Entry("finance", 7, 2, 8),
+    "calendar": Entry("productivity", 7, 2, 8),
+}
+
+
+@cache
+def load_server(name: str) -> ToolServer:
+    """A server by name, imported at its first use. Raises: ConfigError "unknown_server" naming the nearest."""
+    if name not in CATALOG:
+        raise ConfigError("unknown_server", f"no server {name!r}; {nearest(name, CATALOG)}")
+    server: ToolServer = import_module(f"palaestra.mcp_servers.{name}").SERVER
+    return server
+
+
+def load_servers() -> list[ToolServer]:
+    """Every server, in catalog order."""
+    return [load_server(name) for name in CATALOG]
