@@ -21,9 +21,10 @@ help:
 train: $(VENV)/.train
 	$(BIN)/palaestra train sokoban
 
-# One thread per process: the suite is parallel already. The summary names every skipped test and why it was skipped.
+# One thread per process: the suite is parallel already, a file at a time so that what a file sets up is set up once.
+# The summary names every skipped test and why it was skipped.
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

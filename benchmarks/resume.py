@@ -137,6 +137,8 @@ def work(task: dict[str, Any]) -> None:
 
     try:
         if (folder / "config.toml").exists():
+            # A run killed while its hashes were taken is finished: without its summary it plays the last part again.
+            RunFiles(folder).summary_path.unlink(missing_ok=True)
             experiment = Experiment.resume(folder, listen)
         else:
             experiment = Experiment.create(folder, build_config(task["config"]), listen)

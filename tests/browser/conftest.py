@@ -42,7 +42,7 @@ class Opened:
 Open = Callable[..., Opened]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while it lives, no other test of this thread can run an event loop
 def browser() -> Iterator[Any]:
     chromium = shutil.which("chromium")
     if chromium is None:
