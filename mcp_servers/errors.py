@@ -103,5 +103,5 @@ def boundary(code: str, as_: type[PalaestraError]) -> Iterator[None]:
         yield
     except PalaestraError:
         raise
-    except Exception as error:  # the one broad except of the code base
+    except Exception as error:  # the one place that classifies foreign errors
         raise as_(code, f"{type(error).__name__}: {error}") from error

@@ -147,7 +147,7 @@ class Trainer:
             for micro in mini.micro_batches(rl.micro_rows):
                 scores = token_scores(self.model, micro, rl.temperature, entropy_grad=self.objective.needs_entropy_grad)
                 output = self.objective.loss(scores.logprobs_BT, scores.entropy_BT, micro, denominators)
-                output.loss.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward([output.loss])
                 _add(sums, {"loss": float(output.loss.detach()), **output.metrics})
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
             if not bool(norm.isfinite()):

@@ -106,7 +106,7 @@ class Cloner:
         for micro in mini.micro_batches(self._micro_rows):
             scores = token_scores(self.model, micro, 1.0)
             loss = -(scores.logprobs_BT * micro.mask_BT).sum() / tokens
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward([loss])
             total += float(loss.detach())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._settings.optimizer.max_grad_norm)
         if not bool(norm.isfinite()):

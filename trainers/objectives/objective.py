@@ -3,7 +3,7 @@
     loss_t = policy_loss(logp, old_logp, A w) * is_w + beta KL - entropy_coef H
     L      = aggregate(forward rows) + reflect_coef * aggregate(reflection rows)
 
-Order of a step: shape_rewards -> check_invalid -> filter_groups -> pack -> old_pass (-> reference_pass) -> `prepare`
+Order of a step: shape_rewards -> filter_groups -> pack -> old_pass (-> reference_pass) -> `prepare`
 -> for each mini-batch: denominators -> for each micro-batch: token_logprobs -> `loss` -> backward.
 """
 

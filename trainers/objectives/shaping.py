@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from palaestra.mcp_servers.errors import ConfigError, TrainingError
+from palaestra.mcp_servers.errors import ConfigError
 from palaestra.trainers.batch import TrainBatch
 from palaestra.trainers.objectives.config import ObjectiveConfig
 from palaestra.trainers.objectives.gigpo import similar
@@ -60,19 +60,6 @@ def shape_rewards(rows: Sequence[Row], config: ObjectiveConfig) -> list[Row]:
 def mask_truncated(batch: TrainBatch) -> TrainBatch:
     """The batch without the tokens of responses cut by a length limit (TRL `mask_truncated_completions`)."""
     return batch.replace(mask_BT=batch.mask_BT & ~batch.truncated_B.unsqueeze(1))
-
-
-def check_invalid(rows: Sequence[Row], config: ObjectiveConfig) -> float:
-    """Share of trajectories without a valid reward. Raises: TrainingError "invalid_rewards" above the limit."""
-    valid = {(row.group_key, row.traj_id): row.valid for row in rows}
-    share = sum(not ok for ok in valid.values()) / max(len(valid), 1)
-    if share > config.max_invalid_fraction:
-        raise TrainingError(
-            "invalid_rewards",
-            f"{share:.0%} of {len(valid)} trajectories have no valid reward, limit {config.max_invalid_fraction:.0%}; "
-            "repair the scorer or raise max_invalid_fraction",
-        )
-    return share
 
 
 def filter_groups(rows: Sequence[Row], config: ObjectiveConfig) -> tuple[list[Row], GroupCounts]:

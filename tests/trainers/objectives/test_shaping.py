@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 
-from palaestra.mcp_servers.errors import ConfigError, TrainingError
+from palaestra.mcp_servers.errors import ConfigError
 from palaestra.trainers.batch import TrainBatch
 from palaestra.trainers.objectives.config import ObjectiveConfig
 from palaestra.trainers.objectives.registry import advantages
 from palaestra.trainers.objectives.shaping import (
     GroupCounts,
-    check_invalid,
     filter_groups,
     has_signal,
     mask_truncated,
@@ -43,15 +42,6 @@ def test_overlong_penalty_reaches_the_right_reward(make_row: Callable[..., Row])
 def test_truncated_responses_lose_their_tokens(make_row: Callable[..., Row], packed: Callable[..., TrainBatch]) -> None:
     batch = mask_truncated(packed([make_row(0, truncated=True), make_row(1)]))
     assert batch.mask_BT.sum(1).tolist() == [0, 3]
-
-
-def test_too_many_invalid_trajectories_stop_training(trajectories: Rows) -> None:
-    rows = [*trajectories([1.0] * 8), *trajectories([0.0] * 2, uid="bad", first_id=8, valid=False)]
-    assert check_invalid(rows, ObjectiveConfig()) == pytest.approx(0.2)
-    with pytest.raises(TrainingError, match="20% of 10") as caught:
-        check_invalid(rows, ObjectiveConfig(max_invalid_fraction=0.19))
-    assert caught.value.code == "invalid_rewards"
-    assert check_invalid([], ObjectiveConfig()) == 0.0
 
 
 def test_groups_without_a_signal_are_dropped_and_counted(trajectories: Rows) -> None:
