@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from palaestra.mcp_servers.banking.models import MODELS, Account, Bill, Card, Payee, Transfer
 from palaestra.mcp_servers.banking.seed import seed
-from palaestra.mcp_servers.banking.stories import STORIES
+from palaestra.mcp_servers.banking.stories import CHAINS, STORIES
 from palaestra.mcp_servers.banking.tools import QUERIES, VERBS
 from palaestra.mcp_servers.framework.crud import crud
 from palaestra.mcp_servers.framework.server import ToolServer
@@ -16,6 +16,7 @@ SERVER = ToolServer(
     models=MODELS,
     seed=seed,
     stories=STORIES,
+    chains=CHAINS,
     tools=[
         *crud(Account, "get list", entity="bank_account"),
         *crud(Payee, "search create"),

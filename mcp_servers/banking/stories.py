@@ -90,3 +90,61 @@ def pay_the_bills(tell: Teller) -> None:
 
 
 STORIES = [pay_a_new_payee, plan_and_cancel, dispute_the_doubled_one, lose_and_find_a_card, pay_the_bills]
+
+
+# -- chains --------------------------------------------------------------------------------------------------------
+
+
+def _verify(tell: Teller) -> None:
+    customer = tell.known(Customer)[0]
+    tell.call("verify_identity", customer_id=customer["customer_id"], passphrase=customer["passphrase"])
+
+
+def pay_someone_new_and_regret_it(tell: Teller) -> None:
+    """Name a payee, have it confirmed by the passphrase, pay, and dispute the payment."""
+    rich = tell.items("list_bank_accounts")[0]["account_id"]
+    payee = tell.call("create_payee", name="Anna Holm", iban="DE02120300000000202051")["payee_id"]
+    _verify(tell)
+    paid = tell.call("transfer_money", account_id=rich, payee_id=payee, amount=150_000, purpose="piano")
+    tell.call("dispute_transfer", transfer_id=paid["transfer_id"], reason="not_received")
+
+
+def plan_for_someone_new_and_call_it_off(tell: Teller) -> None:
+    """Name a payee, have it confirmed, plan a transfer to it, and cancel the plan."""
+    rich = tell.items("list_bank_accounts")[0]["account_id"]
+    payee = tell.call("create_payee", name="Lars Bergström", iban="SE4550000000058398257466")["payee_id"]
+    _verify(tell)
+    plan = {"account_id": rich, "payee_id": payee, "amount": 5_000, "due_at": "2026-03-05T09:00:00Z"}
+    planned = tell.call("schedule_transfer", **plan)
+    tell.call("cancel_transfer", transfer_id=planned["transfer_id"])
+
+
+def use_a_frozen_card_and_freeze_it_again(tell: Teller) -> None:
+    """A frozen card works again after the identity check, and is frozen again."""
+    frozen = tell.items("list_bank_cards", status="frozen")[0]["card_id"]
+    _verify(tell)
+    tell.call("unfreeze_card", card_id=frozen)
+    tell.call("freeze_card", card_id=frozen, reason="lost again")
+
+
+def settle_the_large_bill(tell: Teller) -> None:
+    """The large bill is paid once the identity is verified, and turns out to be wrong."""
+    rich = tell.items("list_bank_accounts")[0]["account_id"]
+    large = max(tell.items("list_bills", status="open"), key=lambda bill: int(bill["amount"]))
+    _verify(tell)
+    paid = tell.call("pay_bill", bill_id=large["bill_id"], account_id=rich)
+    tell.call("dispute_transfer", transfer_id=paid["transfer_id"], reason="wrong_amount")
+
+
+def pay_the_rent_twice(tell: Teller) -> None:
+    """A payment sent by mistake is disputed as a duplicate."""
+    rich = tell.items("list_bank_accounts")[0]["account_id"]
+    home = tell.items("search_payees", text="Nordlicht")[0]["payee_id"]
+    paid = tell.call("transfer_money", account_id=rich, payee_id=home, amount=70_000, purpose="rent")
+    tell.call("dispute_transfer", transfer_id=paid["transfer_id"], reason="duplicate")
+
+
+CHAINS = [
+    pay_someone_new_and_regret_it, plan_for_someone_new_and_call_it_off, use_a_frozen_card_and_freeze_it_again,
+    settle_the_large_bill, pay_the_rent_twice,
+]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from palaestra.mcp_servers.calendar.models import MODELS, Calendar, Event, Invitee, Person
 from palaestra.mcp_servers.calendar.seed import seed
-from palaestra.mcp_servers.calendar.stories import STORIES
+from palaestra.mcp_servers.calendar.stories import CHAINS, STORIES
 from palaestra.mcp_servers.calendar.tools import QUERIES, VERBS
 from palaestra.mcp_servers.framework.crud import crud
 from palaestra.mcp_servers.framework.server import ToolServer
@@ -16,6 +16,7 @@ SERVER = ToolServer(
     models=MODELS,
     seed=seed,
     stories=STORIES,
+    chains=CHAINS,
     tools=[
         *crud(Person, "list", entity="calendar_person", plural="calendar_people"),
         *crud(Calendar, "list"),

@@ -100,3 +100,77 @@ def hand_over(tell: Teller) -> None:
 
 
 STORIES = [find_room_in_a_full_morning, repeat_and_skip, answer_and_invite, hand_over]
+
+
+# -- chains --------------------------------------------------------------------------------------------------------
+
+
+def _event(tell: Teller, title: str) -> str:
+    found: str = tell.items("search_calendar_events", text=title)[0]["event_id"]
+    return found
+
+
+def make_room_in_a_series(tell: Teller) -> None:
+    """A series is set up, one occurrence is dropped, a call moves into its place and is handed to a colleague."""
+    work, _ = _own(tell)
+    colleague = tell.items("list_calendar_people", is_user=False)[0]["person_id"]
+    series = tell.call("book_event", calendar_id=work, title="Yoga", starts_at=NOON, minutes=30)["event_id"]
+    tell.call("set_event_recurrence", event_id=series, repeats="daily", occurrences=5)
+    tell.call("cancel_event_occurrence", event_id=series, starts_at="2026-03-05T12:00:00Z")
+    call = _event(tell, "customer call")
+    tell.call("reschedule_event", event_id=call, starts_at="2026-03-05T12:00:00Z", minutes=30)
+    tell.call("transfer_event", event_id=call, person_id=colleague)
+
+
+def invite_before_handing_over(tell: Teller) -> None:
+    """A meeting is booked, a colleague invited, and the whole handed to them."""
+    work, _ = _own(tell)
+    colleague = tell.items("list_calendar_people", is_user=False)[0]["person_id"]
+    planned = tell.call("book_event", calendar_id=work, title="Budget review", starts_at=NOON, minutes=30)["event_id"]
+    tell.call("invite_to_event", event_id=planned, person_id=colleague)
+    tell.call("transfer_event", event_id=planned, person_id=colleague)
+
+
+def take_the_place_of_another(tell: Teller) -> None:
+    """A meeting moves away, another takes its place, and somebody is invited to that."""
+    work, _ = _own(tell)
+    guest = tell.items("list_calendar_people", is_user=False)[1]["person_id"]
+    call = tell.call("get_calendar_event", event_id=_event(tell, "customer call"))
+    tell.call("reschedule_event", event_id=call["event_id"], starts_at="2026-03-21T06:00:00Z")
+    new = tell.call(
+        "book_event", calendar_id=work, title="Town hall", starts_at=call["starts_at"], minutes=call["minutes"]
+    )
+    tell.call("invite_to_event", event_id=new["event_id"], person_id=guest)
+
+
+def fill_the_gap_a_colleague_leaves(tell: Teller) -> None:
+    """The customer call is handed over; something is booked in its place, and deleted."""
+    work, _ = _own(tell)
+    colleague = tell.items("list_calendar_people", is_user=False)[0]["person_id"]
+    call = tell.call("get_calendar_event", event_id=_event(tell, "customer call"))
+    tell.call("transfer_event", event_id=call["event_id"], person_id=colleague)
+    new = tell.call("book_event", calendar_id=work, title="Focus", starts_at=call["starts_at"], minutes=15)["event_id"]
+    tell.call("delete_calendar_event", event_id=new)
+
+
+def be_reminded_again(tell: Teller) -> None:
+    """A call is booked with a reminder, which is snoozed."""
+    _, home = _own(tell)
+    booked = tell.call(
+        "book_event", calendar_id=home, title="Call grandma", starts_at=NOON, minutes=20, remind_minutes_before=30
+    )
+    tell.call("snooze_event_reminder", event_id=booked["event_id"], minutes=15)
+
+
+def drop_one_of_a_series(tell: Teller) -> None:
+    """An appointment becomes a weekly one, and one week is left out."""
+    _, home = _own(tell)
+    class_ = tell.call("book_event", calendar_id=home, title="Pottery", starts_at=NOON, minutes=90)["event_id"]
+    tell.call("set_event_recurrence", event_id=class_, repeats="weekly", occurrences=4)
+    tell.call("cancel_event_occurrence", event_id=class_, starts_at="2026-03-10T12:00:00Z")
+
+
+CHAINS = [
+    make_room_in_a_series, invite_before_handing_over, take_the_place_of_another, fill_the_gap_a_colleague_leaves,
+    be_reminded_again, drop_one_of_a_series,
+]  # fmt: skip

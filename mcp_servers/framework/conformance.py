@@ -2,8 +2,8 @@
 
 Declared: counts, the share of verbs, preconditions. Shown by its stories: every tool succeeds, every precondition is
 met false and true, READs change nothing, faults leave nothing behind, digests kept incrementally equal digests
-recomputed, equal seeds and calls give equal results, a snapshot equals never having left. And malformed variants of
-every call of the stories are refused with a typed fault.
+recomputed, equal seeds and calls give equal results, a snapshot equals never having left. Malformed variants of every
+call of the stories are refused with a typed fault. Shown by its chains: the order of calls matters.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from palaestra.mcp_servers.errors import PalaestraError
+from palaestra.mcp_servers.framework.chains import check_chain
 from palaestra.mcp_servers.framework.dispatch import dispatch
 from palaestra.mcp_servers.framework.episodes import REFERENCE_TIME, Episode, EpisodeStore
 from palaestra.mcp_servers.framework.faults import FaultCode, ToolResult
@@ -23,6 +24,9 @@ from palaestra.mcp_servers.framework.state import ServerState
 from palaestra.mcp_servers.framework.stories import Teller, Told
 
 VERB_SHARE = 0.25
+
+# What a story raises when the server is not as it expects.
+_TELLING_FAILED = (PalaestraError, AssertionError, ValueError, LookupError, StopIteration)
 
 
 def check_server(server: ToolServer, seeds: Sequence[int] = (0, 1)) -> list[str]:
@@ -38,6 +42,8 @@ def check_server(server: ToolServer, seeds: Sequence[int] = (0, 1)) -> list[str]
                 found, calls = _check_story(store, story, server, seed)
                 problems += found
                 told += calls
+            for chain in server.chains:
+                problems += _check_chain(store, chain, server, seed)
     return [*problems, *_check_coverage(server, told)]
 
 
@@ -48,6 +54,8 @@ def _check_declaration(server: ToolServer) -> Iterator[str]:
         yield f"{server.name}: {verbs} of {len(tools)} tools are verbs; at least {VERB_SHARE:.0%} must be"
     if not server.stories:
         yield f"{server.name} has no stories, so nothing shows that its tools work"
+    if not server.chains:
+        yield f"{server.name} has no chains, so nothing shows that the order of calls matters"
     for tool in tools:
         if "null" in str(tool.input_schema()):
             yield f"{tool.name}: its schema offers null, which every call refuses; leave the key out instead"
@@ -87,11 +95,22 @@ def _check_story(store: EpisodeStore, story: Story, server: ToolServer, seed: in
         if episode.full_digest() != store.open([server.name], seed=seed)[1].full_digest():
             watched.problems.append("a reset differs from a new episode")
         problems = [*watched.problems, *_check_replay(store, story, server, seed, watched.told)]
-    except (PalaestraError, AssertionError, ValueError, LookupError, StopIteration) as error:
+    except _TELLING_FAILED as error:
         problems = [*watched.problems, f"{type(error).__name__}: {error}"]
     finally:
         store.end(handle)
     return [f"{where}: {problem}" for problem in problems], watched.told
+
+
+def _check_chain(store: EpisodeStore, chain: Story, server: ToolServer, seed: int) -> list[str]:
+    handle, episode = store.open([server.name], seed=seed)
+    try:
+        problems = list(check_chain(episode, chain, server))
+    except _TELLING_FAILED as error:
+        problems = [f"{type(error).__name__}: {error}"]
+    finally:
+        store.end(handle)
+    return [f"{server.name}/{_name(chain)}/seed {seed}: {problem}" for problem in problems]
 
 
 def _check_replay(

@@ -31,6 +31,7 @@ class ToolServer:
         seed: fills an empty database as a function of (rng, profile) alone.
         tools: generated and hand-written.
         stories: scenes that use every tool and meet every precondition, false and true; see framework/stories.py.
+        chains: small tasks whose calls succeed in one order only; see framework/chains.py.
 
     Raises: ConfigError "bad_server" if two tools share a name or there is no tool, "bad_model" for a bad table.
     """
@@ -44,12 +45,14 @@ class ToolServer:
         seed: Seed,
         tools: Iterable[ToolSpec],
         stories: Iterable[Story] = (),
+        chains: Iterable[Story] = (),
     ) -> None:
         self.name = name
         self.description = description
         self.schema = Schema(models)
         self.seed = seed
         self.stories = tuple(stories)
+        self.chains = tuple(chains)
         keys = self.schema.keys()
         self.tools: dict[str, ToolSpec] = {}
         for tool in tools:

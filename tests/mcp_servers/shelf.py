@@ -217,6 +217,13 @@ def open_one(tell: Teller) -> None:
     tell.call("count_boxes")
 
 
+def fill_one(tell: Teller) -> None:
+    """A box is made, opened and emptied, in this order only."""
+    box = tell.call("create_box", shelf_id=tell.items("list_shelves")[0]["shelf_id"], label="new")["box_id"]
+    tell.call("open_box", box_id=box)
+    tell.call("empty_box", box_id=box)
+
+
 TOOLS = [
     *crud(Shelf, "list", plural="shelves"),
     *crud(Box, "get list search create update delete count", plural="boxes"),
@@ -230,5 +237,12 @@ MISBEHAVING = [
 ]  # fmt: skip
 
 
-def build_shelf(*more: ToolSpec, stories: tuple[Story, ...] = (open_one,), name: str = "shelf") -> ToolServer:
-    return ToolServer(name, "Boxes on shelves.", models=[Shelf, Box], seed=seed, tools=[*TOOLS, *more], stories=stories)
+def build_shelf(
+    *more: ToolSpec,
+    stories: tuple[Story, ...] = (open_one,),
+    chains: tuple[Story, ...] = (fill_one,),
+    name: str = "shelf",
+) -> ToolServer:
+    return ToolServer(
+        name, "Boxes on shelves.", models=[Shelf, Box], seed=seed, tools=[*TOOLS, *more], stories=stories, chains=chains
+    )
