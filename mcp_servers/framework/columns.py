@@ -81,9 +81,11 @@ def identifier(prefix: str) -> MappedColumn[Any]:
 
 
 def reference(target: str, doc: str = "", *, role: Role = Role.DOMAIN, optional: bool = False) -> MappedColumn[Any]:
-    """A foreign key: `target` is "table.column"."""
+    """A foreign key: `target` is "table.column". The database checks it at the end of the call."""
     info = ColumnInfo("key", role, doc, maximum=64, optional=optional)
-    return mapped_column(Text, ForeignKey(target), nullable=optional, info={INFO_KEY: info})
+    # Checked when the call commits, so that a reset can put rows back in any order.
+    key = ForeignKey(target, deferrable=True, initially="DEFERRED")
+    return mapped_column(Text, key, nullable=optional, info={INFO_KEY: info})
 
 
 def text(

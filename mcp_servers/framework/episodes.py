@@ -11,11 +11,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from palaestra.mcp_servers.errors import ConfigError, ToolError, nearest
 from palaestra.mcp_servers.framework.faults import Fault, FaultCode
-from palaestra.mcp_servers.framework.images import ImageCache
+from palaestra.mcp_servers.framework.forks import Forks
+from palaestra.mcp_servers.framework.images import Image
 from palaestra.mcp_servers.framework.journal import Journal
 from palaestra.mcp_servers.framework.leases import Lease, Limits, MonotonicClock, Reaper
 from palaestra.mcp_servers.framework.server import Profile, ToolServer, check_profile
@@ -34,6 +35,7 @@ class Snapshot:
     """An episode at one moment: the state of every server used so far, and how much of the journal was written."""
 
     states: Mapping[str, StateSnapshot]
+    waited: int
     calls: int
     turn: int
     visible: frozenset[str] | None
@@ -49,7 +51,7 @@ class Episode:
     """
 
     def __init__(
-        self, episode_id: str, servers: Mapping[str, ToolServer], tools: Mapping[str, ToolSpec], *, images: ImageCache,
+        self, episode_id: str, servers: Mapping[str, ToolServer], tools: Mapping[str, ToolSpec], *, forks: Forks,
         seed: int, profile: Profile, reference_time: int, visible: frozenset[str] | None, limits: Limits,
         lease: Lease, principal: str, clock: MonotonicClock,
     ) -> None:  # fmt: skip
@@ -65,8 +67,9 @@ class Episode:
         self.closed = False
         self.waiting = 0
         self.lock = threading.RLock()
-        self._images = images
+        self._forks = forks
         self._states: dict[str, ServerState] = {}
+        self._waited = 0
 
     def state(self, server: str) -> ServerState:
         """The state of a server, forked from its seeded image now if this is its first use.
@@ -77,11 +80,14 @@ class Episode:
         if found is None:
             if server not in self.servers:
                 raise ConfigError("unknown_server", f"no server {server!r} here; {nearest(server, self.servers)}")
-            found = self._states[server] = ServerState(self._image(server))
+            found = self._forks.take(self._image(server))
+            if self._waited:
+                found.advance_clock(self._waited)
+            self._states[server] = found
         return found
 
-    def _image(self, server: str) -> Any:
-        return self._images.get(self.servers[server], self.seed, self.profile, self.reference_time)
+    def _image(self, server: str) -> Image:
+        return self._forks.image(self.servers[server], self.seed, self.profile, self.reference_time)
 
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of this name if there is one and the agent may call it now."""
@@ -102,10 +108,16 @@ class Episode:
         self.turn = turn
 
     def advance_clock(self, seconds: int) -> None:
-        """Let time pass on every server."""
+        """Let time pass on every server; one not used yet finds out at its first use.
+
+        Raises: ValueError if it would run backwards.
+        """
         with self.lock:
-            for server in self.servers:
-                self.state(server).advance_clock(seconds)
+            for state in self._states.values():
+                state.advance_clock(seconds)
+            if seconds < 0:
+                raise ValueError(f"the clock cannot go back by {seconds} s")
+            self._waited += seconds
 
     def digests(self) -> dict[str, str]:
         """The goal digest of every server, used or not."""
@@ -135,7 +147,7 @@ class Episode:
         """The episode now, to go back to or to fork from."""
         with self.lock:
             states = {name: state.snapshot() for name, state in self._states.items()}
-            return Snapshot(states, len(self.journal), self.turn, self.visible)
+            return Snapshot(states, self._waited, len(self.journal), self.turn, self.visible)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Back to a snapshot of this episode, as if it had never been left. Raises: ToolError "unknown_snapshot"."""
@@ -145,7 +157,8 @@ class Episode:
                     "unknown_snapshot", "the snapshot is not of this episode's past; restore an earlier one"
                 )
             for name in [name for name in self._states if name not in snapshot.states]:
-                self._states.pop(name).close()
+                self._forks.give(self._states.pop(name))
+            self._waited = snapshot.waited
             for name, state in snapshot.states.items():
                 self.state(name).restore(state)
             self.journal.rewind(snapshot.calls)
@@ -156,6 +169,7 @@ class Episode:
         with self.lock:
             for state in self._states.values():
                 state.reset()
+            self._waited = 0
             self.journal = Journal()
             self.turn = 0
 
@@ -168,9 +182,9 @@ class Episode:
         """End the episode and free its databases; later calls get `expired_episode`."""
         with self.lock:
             self.closed = True
-            for state in self._states.values():
-                state.close()
-            self._states = {}
+            states, self._states = self._states, {}
+            for state in states.values():
+                self._forks.give(state)
 
 
 def check_visible(tools: Mapping[str, ToolSpec], names: Iterable[str] | None) -> frozenset[str] | None:
@@ -191,6 +205,7 @@ class EpisodeStore:
         servers: what episodes can be opened on.
         ids: names episodes; handles are random whatever it is.
         clock: monotonic seconds for leases.
+        images, resting: how many seeded images and how many databases of ended episodes are kept for the next ones.
 
     Cost: opening is O(1); a server's fork follows at its first use. A live episode is never evicted.
     """
@@ -198,10 +213,11 @@ class EpisodeStore:
     def __init__(
         self, servers: Iterable[ToolServer], *, limits: Limits | None = None, ids: IdSource | None = None,
         clock: MonotonicClock = time.monotonic, new_handle: Callable[[], str] = new_token, images: int = 512,
+        resting: int = 64,
     ) -> None:  # fmt: skip
         self.servers: dict[str, ToolServer] = {server.name: server for server in servers}
         self.limits = limits or Limits()
-        self.images = ImageCache(images)
+        self._forks = Forks(images, resting)
         self._ids = ids or IdSource(0, "episodes")
         self._clock = clock
         self._new_handle = new_handle
@@ -248,7 +264,7 @@ class EpisodeStore:
             now = self._clock()
             lease = Lease(now, ttl_s or self.limits.ttl_s, self.limits.lifetime_s, now)
             episode = Episode(
-                self._ids("ep"), names, tools, images=self.images, seed=seed, profile=checked,
+                self._ids("ep"), names, tools, forks=self._forks, seed=seed, profile=checked,
                 reference_time=reference_time, visible=shown, limits=self.limits, lease=lease, principal=principal,
                 clock=self._clock,
             )  # fmt: skip
@@ -313,6 +329,7 @@ class EpisodeStore:
         """End every episode and the reaper."""
         for key in list(self._open):
             self._end(key)
+        self._forks.close()
         if self._reaper is not None:
             self._reaper.stop()
             self._reaper = None

@@ -1,73 +1,60 @@
 """From tool servers to the Model Context Protocol: one adapter for the in-memory, stdio and HTTP doors, both revisions.
 
 It stands on the SDK's low-level server, which hands over arguments as they came; validation is the dispatch door's.
-The protocol has no sessions, so every call says which episode it is for. In order of precedence: the request's
-`_meta` under `palaestra/episode`, the HTTP header `X-Palaestra-Episode`, the session id of a 2025-11-25 client over
-HTTP if that is switched on, the default episode if there is one. Handles that disagree are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
+from palaestra.mcp_servers.framework.carriers import EPISODE_HEADER as EPISODE_HEADER
+from palaestra.mcp_servers.framework.carriers import EPISODE_KEY as EPISODE_KEY
+from palaestra.mcp_servers.framework.carriers import PRINCIPAL, SESSION_HEADER, Carriers, LegacySessions, SignedUrls
 from palaestra.mcp_servers.framework.dispatch import dispatch, failed
 from palaestra.mcp_servers.framework.episodes import Episode, EpisodeStore
-from palaestra.mcp_servers.framework.faults import Fault, FaultCode, ToolResult
+from palaestra.mcp_servers.framework.faults import Fault, ToolResult
 from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
-
-EPISODE_KEY: Final = "palaestra/episode"
-EPISODE_HEADER: Final = "x-palaestra-episode"
-SESSION_HEADER: Final = "mcp-session-id"
-PRINCIPAL: Final = "palaestra.principal"
-
-_NO_EPISODE: Final = Fault(
-    FaultCode.NO_EPISODE,
-    f"say which episode: send its handle in the request's _meta under {EPISODE_KEY!r} or in the HTTP header "
-    f"{EPISODE_HEADER!r}; the control plane opens episodes",
-)
-_DISAGREE: Final = Fault(FaultCode.UNKNOWN_EPISODE, "the request carries two different episode handles; send one")
 
 _Context = ServerRequestContext[Any, Any]
 
 
-class LegacySessions:
-    """Episodes of ordinary 2025-11-25 clients over HTTP: one per session id, each opened with the same seed.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One call as a door saw it, for logs and metrics: nothing that opens an episode, no text of the caller's.
 
-    Session ids are the SDK's (122 random bits) and end with the episode's lease.
+    Attributes:
+        spec: the tool; None if there is none of the name that was called.
+        code: "ok", or the fault's.
     """
 
-    def __init__(self, store: EpisodeStore, servers: Sequence[str], seed: int) -> None:
-        self._store = store
-        self._servers = tuple(servers)
-        self._seed = seed
-        self._handles: dict[tuple[str, str], str] = {}
+    principal: str
+    spec: ToolSpec | None
+    code: str
+    seconds: float
 
-    def handle(self, session_id: str, principal: str) -> str:
-        """The handle of a session's episode, opened now if the session is new. Raises: ToolError "unavailable"."""
-        key = (session_id, principal)
-        if key not in self._handles:
-            self._handles[key] = self._store.open(self._servers, seed=self._seed, principal=principal)[0]
-        return self._handles[key]
+
+Observer = Callable[[Seen], None]
 
 
 class _Adapter:
     """The handlers of one protocol server."""
 
-    def __init__(
-        self, store: EpisodeStore, servers: Sequence[str], default_handle: str | None, legacy: LegacySessions | None
-    ) -> None:
-        self._store = store
-        self._servers = tuple(servers) or tuple(store.servers)
-        self._default = default_handle
-        self._legacy = legacy
-        specs = [tool for name in self._servers for tool in store.servers[name].tools.values()]
-        self._tools = {spec.name: _advertise(spec) for spec in specs}
+    def __init__(self, carriers: Carriers, servers: Sequence[str], observe: Observer | None) -> None:
+        known = carriers.store.servers
+        self._carriers = carriers
+        self._servers = tuple(servers) or tuple(known)
+        self._observe = observe
+        self._specs = {name: spec for server in self._servers for name, spec in known[server].tools.items()}
+        self._tools = {name: _advertise(spec) for name, spec in self._specs.items()}
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
         """What the SDK's header validation asks for, without a listing per request."""
@@ -84,26 +71,29 @@ class _Adapter:
 
     async def call_tool(self, ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         """Run the call inline: nothing awaits inside a transaction."""
-        episode = self._episode(ctx)
+        started = time.perf_counter()
+        found = self._episode(ctx)
         arguments = {} if params.arguments is None else params.arguments
-        if isinstance(episode, Fault):
-            return to_wire(failed(episode))
-        return to_wire(dispatch(episode, params.name, arguments, self._servers))
+        result = failed(found) if isinstance(found, Fault) else dispatch(found, params.name, arguments, self._servers)
+        if self._observe is not None:
+            code = "ok" if result.fault is None else result.fault.code.value
+            spec = self._specs.get(params.name)
+            self._observe(Seen(_principal(ctx), spec, code, time.perf_counter() - started))
+        return to_wire(result)
 
     def _episode(self, ctx: _Context) -> Episode | Fault:
         request = ctx.request if isinstance(ctx.request, Request) else None
-        principal = "" if request is None else str(request.scope.get(PRINCIPAL, ""))
-        meta: dict[str, Any] = dict(ctx.meta or {})
-        explicit = [meta.get(EPISODE_KEY), None if request is None else request.headers.get(EPISODE_HEADER)]
-        handles = [handle for handle in explicit if handle is not None]
-        if len(handles) == 2 and handles[0] != handles[1]:
-            return _DISAGREE
-        if handles:
-            return self._store.find(str(handles[0]), principal)
-        session = None if request is None else request.headers.get(SESSION_HEADER)
-        if session is not None and self._legacy is not None:
-            return self._store.find(self._legacy.handle(session, principal), principal)
-        return _NO_EPISODE if self._default is None else self._store.find(self._default, principal)
+        # Only the 2025-11-25 revision has sessions: on any other request the header is the caller's invention.
+        has_session = (
+            request is not None
+            and ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS
+            and SESSION_HEADER in request.headers
+        )
+        return self._carriers.find(ctx.meta, request, _principal(ctx), has_session=has_session)
+
+
+def _principal(ctx: _Context) -> str:
+    return str(ctx.request.scope.get(PRINCIPAL, "")) if isinstance(ctx.request, Request) else ""
 
 
 def build_protocol_server(
@@ -112,6 +102,8 @@ def build_protocol_server(
     servers: Sequence[str] = (),
     default_handle: str | None = None,
     legacy: LegacySessions | None = None,
+    urls: SignedUrls | None = None,
+    observe: Observer | None = None,
 ) -> Server[dict[str, Any]]:
     """A protocol server for some of a store's tool servers (all by default).
 
@@ -120,8 +112,10 @@ def build_protocol_server(
         servers: names.
         default_handle: of one episode shared by every caller that names none; says so in its instructions.
         legacy: gives 2025-11-25 sessions over HTTP an episode each.
+        urls: whose signed URL parameters it accepts.
+        observe: told of every call.
     """
-    adapter = _Adapter(store, servers, default_handle, legacy)
+    adapter = _Adapter(Carriers(store, default_handle, legacy, urls), servers, observe)
     shared = "Callers that name no episode share one. " if default_handle is not None else ""
     return Server(
         "palaestra",

@@ -96,6 +96,7 @@ class ServerState:
         self.server = image.server
         self._gate = _Gate()
         self._connection = _fork(image.content, self._gate)
+        self._bounded = False
         self._adopt(StateSnapshot(image.content, {}, image.digest, image.rows, image.positions))
 
     def restore(self, snapshot: StateSnapshot) -> None:
@@ -103,10 +104,10 @@ class ServerState:
         # A new connection: SQLite crashes when it loads a database under statements that are prepared already.
         self._connection.close()
         self._connection = _fork(snapshot.content, self._gate)
+        self._bounded = False
         self._adopt(snapshot)
 
     def _adopt(self, snapshot: StateSnapshot) -> None:
-        self._bounded = False
         self._began_at = 0
         self.overlay = dict(snapshot.overlay)
         self._digest = snapshot.digest
@@ -125,7 +126,6 @@ class ServerState:
             return
         with self._gate.opened():
             execute("BEGIN")
-            execute("PRAGMA defer_foreign_keys = ON")  # until COMMIT, so that the order of rows does not matter
             for entity, key in self.overlay:
                 execute(self.server.schema.by_name[entity].delete_sql, {"the_key": key})
             for at in self.overlay:

@@ -13,7 +13,9 @@ import secrets
 from collections.abc import Callable
 
 TOKEN_BYTES = 32
-SHAPE = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])", re.ASCII)
+_WORD = "A-Za-z0-9_-"
+SHAPE = re.compile(rf"(?<![{_WORD}])([{_WORD}]{{43}}|[0-9a-f]{{32}})(?![{_WORD}])", re.ASCII)
+"""A handle, or a session id of the protocol's 2025-11-25 revision."""
 
 TokenSource = Callable[[int], str]
 
@@ -34,7 +36,7 @@ def same(first: str, second: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """A text with everything that could be a handle blotted out, for logs.
+    """A text with everything that could be a handle or a session id blotted out, for logs.
 
     >>> redact("episode " + "a" * 43)
     'episode [handle]'
