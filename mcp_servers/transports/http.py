@@ -1,29 +1,30 @@
-"""The HTTP door: `/mcp` for all servers, `/mcp/<server>` for one, `/healthz`; both protocol revisions, JSON answers.
+"""The HTTP door: `/mcp` for all servers, `/mcp/<server>` for one, `/metrics`, `/healthz`; both protocol revisions.
 
-Bound to loopback unless there are bearer tokens. Host and Origin are always checked, against DNS rebinding. State
-lives in this process: to grow, run several services, each with its own episodes.
+Bound to loopback unless there are bearer tokens; Host and Origin are always checked. Bodies above 4 MiB are refused.
+State lives in this process: to grow, run several services, each with its own episodes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
+from mcp.server.lowlevel import Server
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palaestra.mcp_servers.errors import ConfigError
+from palaestra.mcp_servers.framework.carriers import PRINCIPAL, SESSION_HEADER, LegacySessions, SignedUrls
 from palaestra.mcp_servers.framework.episodes import EpisodeStore
-from palaestra.mcp_servers.framework.mcp_adapter import PRINCIPAL, LegacySessions, build_protocol_server
-from palaestra.mcp_servers.framework.tokens import same
-
-_LOCAL = ("127.0.0.1:*", "localhost:*", "[::1]:*")
+from palaestra.mcp_servers.framework.mcp_adapter import build_protocol_server
+from palaestra.mcp_servers.framework.server import Profile
+from palaestra.mcp_servers.transports.gate import HEALTH, LOCAL_HOSTS, Gate, answer_health, is_loopback
+from palaestra.mcp_servers.transports.observing import Metrics
 
 
 class HttpSettings(BaseModel):
@@ -31,9 +32,11 @@ class HttpSettings(BaseModel):
 
     Attributes:
         tokens: principal -> bearer token; empty = no token asked for, allowed on loopback only.
-        allowed_hosts, allowed_origins: "name:port", the port may be `*`.
+        allowed_hosts: names by which clients reach it, besides those of loopback: of the service in a compose file.
         legacy_seed: seed of the episode each 2025-11-25 session gets; None = sessions get none.
+        legacy_profile: of those episodes.
         default_handle: of one episode for callers that name none.
+        log_calls: write a line per call to the logger `palaestra.calls`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,35 +44,46 @@ class HttpSettings(BaseModel):
     host: str = "127.0.0.1"
     port: NonNegativeInt = 0
     tokens: Mapping[str, str] = Field(default_factory=dict)
-    allowed_hosts: tuple[str, ...] = _LOCAL
-    allowed_origins: tuple[str, ...] = tuple(f"http://{host}" for host in _LOCAL)
+    allowed_hosts: tuple[str, ...] = ()
     legacy_seed: int | None = None
+    legacy_profile: Profile = "default"
     default_handle: str | None = None
+    log_calls: bool = False
 
 
-def build_http_app(store: EpisodeStore, settings: HttpSettings) -> Starlette:
+def build_http_app(store: EpisodeStore, settings: HttpSettings, urls: SignedUrls | None = None) -> ASGIApp:
     """The application, to be run by any ASGI server in a single process.
 
+    Args:
+        store: whose episodes it serves.
+        settings: see there.
+        urls: whose signed URL parameters it accepts; None = none.
+
     Raises: ConfigError "exposed" for an address other than loopback without tokens, "shared_default" for a default
-    episode with more than one principal.
+    episode with more than one principal, "weak_token" or "shared_token".
     """
-    if not settings.tokens and not _is_loopback(settings.host):
+    if not settings.tokens and not is_loopback(settings.host):
         raise ConfigError("exposed", f"{settings.host} is reachable by others: set bearer tokens or bind 127.0.0.1")
     if settings.default_handle is not None and len(settings.tokens) > 1:
         raise ConfigError("shared_default", "a default episode would be shared by several principals; give one token")
-    security = TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=list(settings.allowed_hosts),
-        allowed_origins=list(settings.allowed_origins),
-    )
-    routes: list[Route] = [Route("/healthz", _healthz)]
-    protocol_servers = []
+    metrics = Metrics(store)
+    routes = [Route(HEALTH, answer_health), Route("/metrics", metrics.answer)]
+    protocol_servers: list[Server[dict[str, Any]]] = []
     for path, names in [("/mcp", tuple(store.servers)), *((f"/mcp/{name}", (name,)) for name in store.servers)]:
-        legacy = None if settings.legacy_seed is None else LegacySessions(store, names, settings.legacy_seed)
-        server = build_protocol_server(store, servers=names, default_handle=settings.default_handle, legacy=legacy)
-        app = server.streamable_http_app(streamable_http_path=path, json_response=True, transport_security=security)
+        seed, profile = settings.legacy_seed, settings.legacy_profile
+        legacy = None if seed is None else LegacySessions(store, names, seed, profile)
+        server = build_protocol_server(
+            store, servers=names, default_handle=settings.default_handle, legacy=legacy, urls=urls,
+            observe=metrics.count_and_log if settings.log_calls else metrics.count,
+        )  # fmt: skip
+        app = server.streamable_http_app(
+            streamable_http_path=path, json_response=True, session_idle_timeout=store.limits.ttl_s,
+            max_sessions=store.limits.episodes,
+            # The gate has checked Host and Origin, for every route and not only for these.
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        )  # fmt: skip
         protocol_servers.append(server)
-        routes += [route for route in app.routes if isinstance(route, Route)]
+        routes += [Route(path, _ending(legacy, route.endpoint)) for route in app.routes if isinstance(route, Route)]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -78,42 +92,30 @@ def build_http_app(store: EpisodeStore, settings: HttpSettings) -> Starlette:
                 await stack.enter_async_context(server.session_manager.run())
             yield
 
-    app = Starlette(routes=routes, lifespan=lifespan)
-    if settings.tokens:
-        app.add_middleware(BearerTokens, tokens=dict(settings.tokens))
-    return app
+    hosts = (*LOCAL_HOSTS, *settings.allowed_hosts)
+    return Gate(Starlette(routes=routes, lifespan=lifespan), hosts=hosts, tokens=settings.tokens)
 
 
-class BearerTokens:
-    """Lets only requests with a known bearer token through, and says whose it is."""
+class _EndingSessions:
+    """Ends a 2025-11-25 session's episode when its client ends the session (DELETE)."""
 
-    def __init__(self, app: ASGIApp, tokens: Mapping[str, str]) -> None:
-        self._app = app
-        self._tokens = tokens
+    def __init__(self, app: ASGIApp, legacy: LegacySessions) -> None:
+        self._app, self._legacy = app, legacy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http" or scope["path"] == "/healthz":
+        if scope["method"] != "DELETE":
             await self._app(scope, receive, send)
             return
-        given = Request(scope).headers.get("authorization", "")
-        # Every token is compared, so that the time taken tells nothing.
-        known = [who for who, token in self._tokens.items() if same(given, f"Bearer {token}")]
-        if not known:
-            refusal = PlainTextResponse("a bearer token is needed", 401, {"www-authenticate": "Bearer"})
-            await refusal(scope, receive, send)
-            return
-        await self._app({**scope, PRINCIPAL: known[0]}, receive, send)
+        session = Request(scope).headers.get(SESSION_HEADER, "")
+
+        async def watch(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 300:
+                self._legacy.end(session, str(scope.get(PRINCIPAL, "")))
+            await send(message)
+
+        await self._app(scope, receive, watch)
 
 
-async def _healthz(_: Request) -> Response:
-    return PlainTextResponse("ok")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _ending(legacy: LegacySessions | None, app: ASGIApp) -> ASGIApp:
+    return app if legacy is None else _EndingSessions(app, legacy)

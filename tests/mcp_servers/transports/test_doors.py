@@ -197,17 +197,17 @@ def test_two_legacy_sessions_get_an_episode_each(store: EpisodeStore, serve: Cal
 
 
 def test_bearer_tokens_hosts_and_origins_are_enforced(store: EpisodeStore, serve: Callable[..., str]) -> None:
-    url = serve(store, tokens={"alice": "wonderland", "bob": "builder"})
+    url = serve(store, tokens={"alice": "wonderland-wonderland", "bob": "builder-builder-builder"})
     handle, _ = store.open(principal="alice")
     with httpx2.Client(base_url=url) as http:
         assert http.get("/healthz").text == "ok"
         assert http.post("/mcp", json={}).status_code == 401
-        alice = {"authorization": "Bearer wonderland"}
+        alice = {"authorization": "Bearer wonderland-wonderland"}
         assert http.post("/mcp", json={}, headers={**alice, "host": "evil.example"}).status_code == 421
         assert http.post("/mcp", json={}, headers={**alice, "origin": "http://evil.example"}).status_code == 403
 
     async def run() -> None:
-        for token, lost in (("wonderland", False), ("builder", True)):
+        for token, lost in (("wonderland-wonderland", False), ("builder-builder-builder", True)):
             async with connect(f"{url}/mcp", "2026-07-28", authorization=f"Bearer {token}") as client:
                 meta: Any = {EPISODE_KEY: handle}
                 result = from_wire(await client.call_tool("list_bills", {}, meta=meta))

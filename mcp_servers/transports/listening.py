@@ -1,0 +1,164 @@
+"""Sockets and the servers on them: bound before anything starts, patient with slow clients only for so long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from palaestra.mcp_servers.errors import ConfigError
+
+HEADER_S: Final = 5.0
+IDLE_S: Final = 30
+CONNECTIONS: Final = 1024
+GRACE_S: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An application and the bound socket it is served on."""
+
+    app: ASGIApp
+    socket: socket.socket
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP/1.1 that closes a connection whose headers take more than 5 s, or whose body pauses for 30 s.
+
+    uvicorn bounds only the time between two requests, so half a request would hold a connection for ever.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client connected, and has to say what it wants."""
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEADER_S, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes came: of headers, which have one deadline, or of a body, where each part has its own."""
+        super().data_received(data)
+        state = self.conn.their_state
+        if state is h11.IDLE and self._timer is not None:
+            return
+        self._stop_timer()
+        if state is h11.IDLE:
+            self._timer = self.loop.call_later(HEADER_S, self._give_up)
+        elif state is h11.SEND_BODY:
+            self._timer = self.loop.call_later(IDLE_S, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        self._timer = None
+        self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()  # `serve` listens to signals once for all servers
+
+
+def make_server(app: ASGIApp, **settings: Any) -> uvicorn.Server:
+    """A server of one application, with this package's limits."""
+    config = uvicorn.Config(
+        app, http=PatientProtocol, ws="none", log_config=None, access_log=False, server_header=False, date_header=False,
+        proxy_headers=False, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=GRACE_S,
+        limit_concurrency=CONNECTIONS, **settings,
+    )  # fmt: skip
+    return _Server(config)
+
+
+async def serve(listeners: Sequence[Listener], stop: anyio.Event) -> None:
+    """Serve all of them in one event loop until `stop` is set; then they have a second to finish."""
+    servers = [(make_server(listener.app), listener.socket) for listener in listeners]
+    async with anyio.create_task_group() as group:
+        for server, bound in servers:
+            group.start_soon(server.serve, [bound])
+        await stop.wait()
+        for server, _ in servers:
+            server.should_exit = True
+
+
+async def stop_on_signals(stop: anyio.Event) -> None:
+    """Set `stop` at the first SIGINT or SIGTERM."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            stop.set()
+            return
+
+
+def bind_port(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. Raises: ConfigError "port_taken", "bad_address"."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"port {port} of {host} is taken; stop what uses it, or give another --port (0 = any free one)"
+            raise ConfigError("port_taken", message) from error
+        raise ConfigError("bad_address", f"cannot listen on {host} port {port}: {error}") from error
+
+
+@contextlib.contextmanager
+def bound_path(path: Path) -> Iterator[socket.socket]:
+    """A listening Unix socket that only this user may open; its file is removed at the end.
+
+    Raises: ConfigError "socket_taken" if a process listens there or the file is no socket, "bad_address".
+    """
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        _clear_stale(path)
+        mask = os.umask(0o177)
+        try:
+            bound.bind(str(path))
+        finally:
+            os.umask(mask)
+        bound.listen(256)
+    except OSError as error:
+        bound.close()
+        raise ConfigError("bad_address", f"cannot listen on {path}: {error}") from error
+    except ConfigError:
+        bound.close()
+        raise
+    try:
+        yield bound
+    finally:
+        bound.close()
+        path.unlink(missing_ok=True)
+
+
+def _clear_stale(path: Path) -> None:
+    """Remove the socket of a process that was killed."""
+    if not path.exists():
+        return
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+                return
+    raise ConfigError("socket_taken", f"{path} is in use or is no socket; give another --control-socket")
