@@ -41,10 +41,7 @@ class Gate:
     def __init__(self, app: ASGIApp, *, hosts: tuple[str, ...] = LOCAL_HOSTS, tokens: Mapping[str, str]) -> None:
         self._app = app
         self._tokens = check_tokens(tokens)
-        self._users = {
-            who: AuthenticatedUser(AccessToken(token="", client_id=who, scopes=[]))
-            for who in tokens
-        }
+        self._users = {who: AuthenticatedUser(AccessToken(token="", client_id=who, scopes=[])) for who in tokens}
         named = [form for host in hosts for form in (host, f"{host}:*")]
         origins = [f"{scheme}://{form}" for form in named for scheme in ("http", "https")]
         self._names = TransportSecurityMiddleware(
