@@ -76,3 +76,8 @@ def result(
         "seeds": list(seeds),
         "details": {"spread": dict(rate), "peer_spread": None if peer is None else dict(peer[1]), **details},
     }
+
+
+def with_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A result that measures several things: the first row's, with all of them under `rows`."""
+    return {**rows[0], "rows": [dict(row) for row in rows]}

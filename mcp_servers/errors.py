@@ -16,8 +16,7 @@ Recover narrowly: `boundary` is the one place that catches broadly, and it is ap
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -89,8 +88,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"{hint}known: {', '.join(names) if names else 'none'}"
 
 
-@contextmanager
-def boundary(code: str, as_: type[PalaestraError]) -> Iterator[None]:
+class boundary:
     """Turn any foreign exception raised inside into `as_(code, ...)`; Palaestra's own and BaseExceptions pass through.
 
     >>> with boundary("policy_failed", RolloutError):
@@ -99,9 +97,16 @@ def boundary(code: str, as_: type[PalaestraError]) -> Iterator[None]:
     ...
     palaestra.mcp_servers.errors.RolloutError: ZeroDivisionError: division by zero [policy_failed]
     """
-    try:
-        yield
-    except PalaestraError:
-        raise
-    except Exception as error:  # the one place that classifies foreign errors
-        raise as_(code, f"{type(error).__name__}: {error}") from error
+
+    __slots__ = ("_as", "_code")
+
+    def __init__(self, code: str, as_: type[PalaestraError]) -> None:
+        self._code = code
+        self._as = as_
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, PalaestraError):
+            raise self._as(self._code, f"{type(error).__name__}: {error}") from error

@@ -32,6 +32,7 @@ _BROKEN_RULES = frozenset(
         "SQLITE_CONSTRAINT_CHECK",
     }
 )
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _EXHAUSTED = {"SQLITE_INTERRUPT": "the call took too many database steps", "SQLITE_FULL": "the database is full"}
 
 
@@ -73,7 +74,7 @@ def _call(episode: Episode, name: str, arguments: object, servers: Collection[st
     checked = guard(arguments)
     if isinstance(checked, Fault):
         return _record(episode, spec.server, name, "", failed(checked), 0, "")
-    written = json.dumps(checked, sort_keys=True, separators=(",", ":"))
+    written = _canonical(checked)
     args = spec.validate(checked)
     if isinstance(args, Fault):
         return _record(episode, spec.server, name, written, failed(args), 0, "")

@@ -7,7 +7,6 @@ needs: the hash of every seeded row and the positions of clock and ids.
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -58,7 +58,7 @@ class Image:
 def row_hash(table: TableStatements, row: Sequence[Any]) -> int:
     """SHA-256 over the table's name and the typed values of a row, volatile columns left out, as an integer."""
     values = [row[index] for index in table.goal_indices]
-    return int.from_bytes(hashlib.sha256(json.dumps([table.entity, values]).encode()).digest(), "big")
+    return int.from_bytes(hashlib.sha256(to_json([table.entity, values])).digest(), "big")
 
 
 def build_image(server: ToolServer, seed: int, profile: Profile, reference_time: int) -> Image:

@@ -37,7 +37,7 @@ class Query:
 
     def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
         self.sql, self.defaults = compile_statement(statement)
-        self.columns = tuple(column.name for column in statement.selected_columns)
+        self.columns = tuple(str(column.name) for column in statement.selected_columns)
 
 
 def compile_statement(statement: Executable) -> tuple[str, dict[str, Any]]:
@@ -55,7 +55,7 @@ class TableStatements:
         if not isinstance(table, Table):
             raise ConfigError("bad_model", f"{model.__name__} is not mapped to a table; declare __tablename__")
         self.table = table
-        self.entity = table.name
+        self.entity = str(table.name)  # SQLAlchemy's own kind of string is slow to hash and to write
         keys = list(table.primary_key.columns)
         undeclared = [column.name for column in table.columns if INFO_KEY not in column.info]
         if len(keys) != 1 or undeclared or info_of(keys[0]).role is not Role.OPAQUE_ID:
@@ -64,9 +64,9 @@ class TableStatements:
                 f"table {table.name!r} needs exactly one identifier() and columns from framework/columns.py"
                 + (f"; not from there: {', '.join(undeclared)}" if undeclared else ""),
             )
-        self.key = keys[0].name
+        self.key = str(keys[0].name)
         self.prefix = info_of(keys[0]).prefix
-        self.columns = tuple(column.name for column in table.columns)
+        self.columns = tuple(str(column.name) for column in table.columns)
         self.infos = {column.name: info_of(column) for column in table.columns}
         self.goal_indices = tuple(i for i, c in enumerate(table.columns) if info_of(c).role is not Role.VOLATILE)
         self.defaults = {c.name: c.default.arg for c in table.columns if c.default is not None}
@@ -122,7 +122,7 @@ class Database:
     """The open transaction of the calling episode on one server's database; all a handler can reach.
 
     Rows are dictionaries in column order, with times in seconds and flags as 0 or 1. `touched` is the change log of
-    the open transaction: one key per row written, in order.
+    the open transaction: one key per row written, in order; `stored` is what the database holds for some of them.
     """
 
     def __init__(self, connection: sqlite3.Connection, schema: Schema, sources: EpisodeSources) -> None:
@@ -131,6 +131,7 @@ class Database:
         self._named = schema.by_name
         self._sources = sources
         self.touched: list[RowKey] = []
+        self.stored: dict[RowKey, tuple[Any, ...]] = {}
 
     def find(self, model: Model, key: str) -> Row | None:
         """The row with this key, or None. One point read."""
@@ -182,7 +183,7 @@ class Database:
         if row[table.key] is None:
             row[table.key] = self._sources.new_id(table.prefix)
         self._execute(table.insert_sql, row)
-        self.touched.append((table.entity, str(row[table.key])))
+        self._touch((table.entity, str(row[table.key])))
         return row
 
     def update(self, model: Model, key: str, **values: Any) -> Row:
@@ -190,16 +191,28 @@ class Database:
         table = self._tables[model]
         filled = dict.fromkeys(table.filled_on_update, self._sources.now)
         changed = {**filled, **values}
-        if changed:
-            if not self._execute(table.update_sql(changed), {**changed, "the_key": key}).rowcount:
-                raise not_found(table.entity, key)
-            self.touched.append((table.entity, key))
-        return self.get(model, key)
+        if not changed:
+            return self.get(model, key)
+        if not self._execute(table.update_sql(changed), {**changed, "the_key": key}).rowcount:
+            raise not_found(table.entity, key)
+        stored = self._execute(table.get_sql, {"the_key": key}).fetchone()
+        self.touched.append((table.entity, key))
+        self.stored[table.entity, key] = stored
+        return dict(zip(table.columns, stored, strict=True))
 
     def delete(self, model: Model, key: str) -> Row:
         """Remove the row with this key and return it. Raises: Refusal "not_found"; "conflict" if referenced."""
         row = self.get(model, key)
         table = self._tables[model]
         self._execute(table.delete_sql, {"the_key": key})
-        self.touched.append((table.entity, key))
+        self._touch((table.entity, key))
         return row
+
+    def _touch(self, key: RowKey) -> None:
+        self.touched.append(key)
+        self.stored.pop(key, None)
+
+    def forget(self) -> None:
+        """Start the change log anew: the transaction is over."""
+        self.touched.clear()
+        self.stored.clear()

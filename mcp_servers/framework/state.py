@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,14 +73,12 @@ class _Gate:
         private = first is not None and first.startswith(("palaestra_", "sqlite_"))
         return sqlite3.SQLITE_DENY if private else sqlite3.SQLITE_OK
 
-    @contextmanager
-    def opened(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Let the framework's own statements through."""
         self.trusted = True
-        try:
-            yield
-        finally:
-            self.trusted = False
+
+    def __exit__(self, *_: object) -> None:
+        self.trusted = False
 
     def progress(self) -> int:
         self.chunks += 1
@@ -124,7 +121,7 @@ class ServerState:
         image, execute = self.image, self._connection.execute
         if self.sources.positions() == image.positions and not self.overlay:
             return
-        with self._gate.opened():
+        with self._gate:
             execute("BEGIN")
             for entity, key in self.overlay:
                 execute(self.server.schema.by_name[entity].delete_sql, {"the_key": key})
@@ -162,7 +159,7 @@ class ServerState:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self.sources.rollback()
-        self.database.touched.clear()
+        self.database.forget()
 
     def commit(self) -> None:
         """Let the clock tick, hash what changed, keep the positions, commit.
@@ -175,7 +172,7 @@ class ServerState:
             raise ToolError("unlogged_change", "rows were changed past insert, update and delete of Database")
         execute = self._connection.execute
         self.sources.advance(WRITE_SECONDS)
-        with self._gate.opened():
+        with self._gate:
             if not self._bounded:  # costs a parse of the schema, so not for episodes that only read
                 execute(f"PRAGMA max_page_count = {MAX_PAGES}")
                 self._bounded = True
@@ -186,7 +183,7 @@ class ServerState:
             raise Refusal(FaultCode.QUOTA, f"the database holds {MAX_ROWS} rows; delete some", limit=MAX_ROWS)
         execute("COMMIT")
         self.sources.commit()
-        touched.clear()
+        self.database.forget()
         self.overlay.update(fresh)
         self._digest, self._rows = digest, rows
         self.digest = format(digest, "064x")
@@ -194,12 +191,14 @@ class ServerState:
     def _rehash(self, touched: list[RowKey]) -> tuple[dict[RowKey, tuple[Row | None, int]], int, int]:
         fresh: dict[RowKey, tuple[Row | None, int]] = {}
         digest, rows = self._digest, self._rows
-        seeded = self.image.row_hashes
+        seeded, stored = self.image.row_hashes, self.database.stored
         for key in dict.fromkeys(touched):
             known = self.overlay.get(key)
             old = known[1] if known is not None else seeded.get(key, 0)
             table = self.server.schema.by_name[key[0]]
-            row = self._connection.execute(table.get_sql, {"the_key": key[1]}).fetchone()
+            row = stored.get(key)
+            if row is None:
+                row = self._connection.execute(table.get_sql, {"the_key": key[1]}).fetchone()
             new = 0 if row is None else row_hash(table, row)
             fresh[key] = (None if row is None else dict(zip(table.columns, row, strict=True)), new)
             digest += new - old
@@ -229,7 +228,7 @@ class ServerState:
     def full_digest(self) -> str:
         """SHA-256 over every table in name order, rows in key order, all columns, private tables included."""
         total = hashlib.sha256()
-        with self._gate.opened():
+        with self._gate:
             for name in sorted(self.server.schema.by_name):
                 for row in self._connection.execute(self.server.schema.by_name[name].all_sql):
                     total.update(_encode(name, row))
@@ -240,7 +239,7 @@ class ServerState:
     def advance_clock(self, seconds: int) -> None:
         """Let time pass outside any call. Raises: ValueError if it would run backwards."""
         self.sources.advance(seconds)
-        with self._gate.opened():
+        with self._gate:
             self._connection.execute(WRITE_POSITION, (CLOCK, self.sources.now))
         self.sources.commit()
 
