@@ -68,6 +68,9 @@ def serve(
     control_token_file: Annotated[
         Path | None, typer.Option(help="File with its bearer token.", rich_help_panel=_CONTROL)
     ] = None,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="End with the process that started this; stdio always does (Linux).")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No log line per call.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Name the tool servers and leave.")] = False,
     as_json: JsonOption = False,
@@ -91,7 +94,7 @@ def serve(
         tokens=dict(_principal_and_token(path) for path in token_file or ()),
         allowed_hosts=tuple(allowed_host or ()), default_episode=default_episode, state=state,
         legacy_sessions=legacy_sessions, signed_urls=signed_urls, control_port=control_port, control_host=control_host,
-        control_socket=control_socket, log_calls=not quiet,
+        control_socket=control_socket, log_calls=not quiet, with_parent=with_parent,
         control_token="" if control_token_file is None else _token(control_token_file),
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import anyio
 import h11
 import uvicorn
+from anyio.abc import TaskStatus
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -102,9 +103,10 @@ async def serve(listeners: Sequence[Listener], stop: anyio.Event) -> None:
             server.should_exit = True
 
 
-async def stop_on_signals(stop: anyio.Event) -> None:
-    """Set `stop` at the first SIGINT or SIGTERM."""
+async def stop_on_signals(stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    """Set `stop` at the first SIGINT or SIGTERM; started when it listens."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
         async for _ in signals:
             stop.set()
             return

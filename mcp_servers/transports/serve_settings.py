@@ -24,6 +24,7 @@ class ServeSettings(BaseModel):
         legacy_sessions: an episode for each 2025-11-25 session over HTTP; None = on if there is no default episode.
         state: file that keeps the default episode between runs.
         control_host, control_port, control_socket: where the control plane listens; nowhere without the last two.
+        with_parent: end when the process that started this one does; over stdio always.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +45,7 @@ class ServeSettings(BaseModel):
     control_port: int | None = Field(None, ge=0, le=65_535)
     control_socket: Path | None = None
     control_token: str = ""
+    with_parent: bool = False
     log_calls: bool = True
     limits: Limits = Limits()
 

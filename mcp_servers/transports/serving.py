@@ -72,20 +72,21 @@ def run(settings: ServeSettings, announce: Callable[[Serving], None]) -> None:
         tools = sum(len(server.tools) for server in store.servers.values())
         serving = Serving(settings, tuple(store.servers), tools, url, control_url)
         log_to(calls=settings.log_calls)
+        if settings.with_parent or settings.transport == "stdio":
+            end_with_parent()
         if door is not None:
             listeners.append(Listener(build_http_app(store, _http_settings(settings, handle), urls), door))
             anyio.run(_serve_http, listeners, lambda: announce(serving))
         else:
             observe = log_call if settings.log_calls else None
             server = build_protocol_server(store, default_handle=handle, observe=observe)
-            end_with_parent()
             anyio.run(_serve_stdio, server, listeners, lambda: announce(serving))
 
 
 async def _serve_http(listeners: list[Listener], ready: Callable[[], None]) -> None:
     stop = anyio.Event()
     async with anyio.create_task_group() as group:
-        group.start_soon(stop_on_signals, stop)
+        await group.start(stop_on_signals, stop)
         ready()  # the sockets listen already: whoever connects now is served in a moment
         await serve(listeners, stop)
         group.cancel_scope.cancel()
@@ -99,7 +100,7 @@ async def _serve_stdio(server: Server[dict[str, Any]], listeners: list[Listener]
         stop.set()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(stop_on_signals, stop)
+        await group.start(stop_on_signals, stop)
         group.start_soon(talk)
         ready()
         await serve(listeners, stop)
