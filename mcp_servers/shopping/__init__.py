@@ -31,7 +31,7 @@ SERVER = ToolServer(
         *crud(Product, "search"),
         *crud(Variant, "list", entity="product_variant"),
         *crud(Address, "list create", entity="shipping_address", plural="shipping_addresses"),
-        *crud(PayMethod, "list"),
+        *crud(PayMethod, "list", entity="shop_pay_method"),
         *crud(Coupon, "list"),
         *crud(Purchase, "list"),
         *crud(Wish, "list create", entity="wish_list_item"),

@@ -19,7 +19,7 @@ def _address(tell: Teller, label: str) -> str:
 
 
 def _pay_method(tell: Teller, kind: str, status: str = "active") -> str:
-    return str(tell.items("list_pay_methods", kind=kind, status=status)[0]["pay_method_id"])
+    return str(tell.items("list_shop_pay_methods", kind=kind, status=status)[0]["pay_method_id"])
 
 
 def _coupon(tell: Teller, code: str) -> str:
