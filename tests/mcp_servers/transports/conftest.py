@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
 
@@ -10,7 +9,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
-from palaestra.mcp_servers.transports.listening import make_server
+from palaestra.mcp_servers.transports.listening import bind_port, make_server
 from palaestra.mcp_servers.transports.service import Service
 
 ALICE = "wonderland-wonderland"
@@ -34,7 +33,7 @@ def run() -> Iterator[Run]:
     running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
     def start(app: ASGIApp) -> str:
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = bind_port("127.0.0.1", 0)
         server = make_server(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -1,35 +1,33 @@
-"""One script of calls gives the same results through every door, in both protocol revisions."""
+"""Every story of every server gives the same results through every door, in both protocol revisions.
+
+Results, faults, dispatch logs and final digests, byte for byte; over stdio and HTTP the latter two are read through
+the control plane of the process that has the state.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
+import secrets
 import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
-import httpx2
 import pytest
-import uvicorn
 from mcp import Client, StdioServerParameters
-from mcp.client.streamable_http import streamable_http_client
 
 from palaestra.mcp_servers.catalog import load_servers
 from palaestra.mcp_servers.errors import ConfigError, ToolError
 from palaestra.mcp_servers.framework.episodes import EpisodeStore
-from palaestra.mcp_servers.framework.faults import ToolResult
-from palaestra.mcp_servers.framework.mcp_adapter import EPISODE_HEADER, EPISODE_KEY, build_protocol_server
-from palaestra.mcp_servers.framework.stories import Teller
+from palaestra.mcp_servers.framework.mcp_adapter import build_protocol_server
+from palaestra.mcp_servers.transports.control_client import ControlClient, connect
 from palaestra.mcp_servers.transports.http import HttpSettings, build_http_app
 from palaestra.mcp_servers.transports.local import LocalDoor
-from palaestra.mcp_servers.transports.wire import WireDoor, from_wire
-
-SEED = 4
-ERAS = ("2026-07-28", "legacy")
-Script = list[tuple[str, dict[str, Any]]]
+from palaestra.mcp_servers.transports.service import Service
+from palaestra.mcp_servers.transports.wire import WireDoor
+from tests.mcp_servers.transports.conftest import ALICE, BOB, ERAS
+from tests.mcp_servers.transports.scripts import SEED, Script, logged, scripts, seen
 
 
 @pytest.fixture(scope="module")
@@ -38,104 +36,87 @@ def store() -> Iterator[EpisodeStore]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def script(store: EpisodeStore) -> Script:
-    """Every call of the first story of each server, faults included, as the in-process door made them."""
-    calls: Script = []
-    _, episode = store.open(seed=SEED)
-    for server in store.servers.values():
-        teller = Teller(episode, server.name)
-        server.stories[0](teller)
-        calls += [(told.tool, told.arguments) for told in teller.told]
-    return [*calls, ("no_such_tool", {}), ("list_bills", {"limit": "1"}), ("list_bills", {"limit": 1.0})]
-
-
-def run_locally(store: EpisodeStore, script: Script) -> tuple[list[ToolResult], list[str]]:
-    _, episode = store.open(seed=SEED)
-    door = LocalDoor(episode)
-    results = [door.call(tool, arguments) for tool, arguments in script]
-    return results, [record.result_digest for record in episode.journal.records]
-
-
-async def run_over(client: Client, handle: str | None, script: Script) -> list[ToolResult]:
-    door = WireDoor(client, handle)
+async def repeat_remotely(script: Script, control: ControlClient, client: Client) -> None:
+    """Repeat a script on a service and hold everything it shows to what the in-process door showed."""
+    episode = await control.open([script.server], seed=SEED)
+    door = episode.door(client)
     await door.list_tools()
-    return [await door.call(tool, arguments) for tool, arguments in script]
-
-
-def same_results(first: list[ToolResult], second: list[ToolResult]) -> bool:
-    def seen(results: list[ToolResult]) -> list[tuple[Any, ...]]:
-        return [(r.value, r.fault, r.text, r.result_digest) for r in results]
-
-    return seen(first) == seen(second)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., str]]:
-    """Runs the HTTP door in a thread, on a port of its own; returns its address."""
-    running: list[tuple[uvicorn.Server, threading.Thread]] = []
-
-    def start(store: EpisodeStore, **settings: Any) -> str:
-        app = build_http_app(store, HttpSettings(**settings))
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        running.append((server, thread))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(20)
-
-
-@contextlib.asynccontextmanager
-async def connect(url: str, era: str, **headers: str) -> AsyncIterator[Client]:
-    async with (
-        httpx2.AsyncClient(headers=headers, timeout=20) as http,
-        Client(streamable_http_client(url, http_client=http), mode=era) as client,
-    ):
-        yield client
+    for number, ((tool, arguments), expected) in enumerate(zip(script.calls, script.results, strict=True)):
+        if number in script.waits:
+            await episode.advance_clock(script.waits[number])
+        assert seen(await door.call(tool, arguments)) == expected, (script.name, number, tool)
+    assert tuple(logged(record) for record in await episode.journal()) == script.journal, script.name
+    assert (await episode.digest(), await episode.full_digest()) == (script.digest, script.full), script.name
+    await episode.close()
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_the_in_memory_door_equals_the_in_process_one(store: EpisodeStore, script: Script, era: str) -> None:
+def test_the_in_memory_door_equals_the_in_process_one(store: EpisodeStore, era: str) -> None:
     async def run() -> None:
-        handle, episode = store.open(seed=SEED)
         async with Client(build_protocol_server(store), mode=era) as client:
-            results = await run_over(client, handle, script)
-        expected, journal = run_locally(store, script)
-        assert same_results(results, expected)
-        assert [record.result_digest for record in episode.journal.records] == journal
+            for script in scripts():
+                handle, episode = store.open((script.server,), seed=SEED)
+                door = WireDoor(client, handle)
+                await door.list_tools()
+                for number, ((tool, arguments), expected) in enumerate(zip(script.calls, script.results, strict=True)):
+                    if number in script.waits:
+                        episode.advance_clock(script.waits[number])
+                    assert seen(await door.call(tool, arguments)) == expected, (script.name, number, tool)
+                assert tuple(logged(record.to_dict()) for record in episode.journal.records) == script.journal
+                assert (episode.digest(), episode.full_digest()) == (script.digest, script.full), script.name
+                store.end(handle)
 
     anyio.run(run)
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_the_http_door_equals_the_in_process_one(
-    store: EpisodeStore, script: Script, serve: Callable[..., str], era: str
-) -> None:
+def test_the_http_door_equals_the_in_process_one(service: Service, era: str) -> None:
     async def run() -> None:
-        handle, episode = store.open(seed=SEED)
-        async with connect(f"{serve(store)}/mcp", era) as client:
-            results = await run_over(client, handle, script)
-        expected, journal = run_locally(store, script)
-        assert same_results(results, expected)
-        assert [record.result_digest for record in episode.journal.records] == journal
+        async with service.control() as control, connect(service.url, mode=era) as client:
+            for script in scripts():
+                await repeat_remotely(script, control, client)
+
+    anyio.run(run)
+
+
+@asynccontextmanager
+async def stdio(folder: Path, era: str, *words: str) -> AsyncIterator[tuple[Client, ControlClient]]:
+    """A stdio server of its own and, on a Unix socket, its control plane."""
+    token = folder / "token"
+    token.write_text(secrets.token_urlsafe())
+    control = ["--control-socket", str(folder / "control"), "--control-token-file", str(token)]
+    parameters = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "palaestra", "serve", "--transport", "stdio", "--quiet", *control, *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    async with (
+        Client(parameters, mode=era) as client,
+        ControlClient(f"unix:{folder / 'control'}", token.read_text()) as plane,
+    ):
+        await client.list_tools()  # a 2026-07-28 client has said nothing yet; now the server is up
+        yield client, plane
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_the_stdio_door_equals_the_in_process_one(tmp_path: Path, era: str) -> None:
+    async def run() -> None:
+        async with stdio(tmp_path, era) as (client, control):
+            for script in scripts():
+                await repeat_remotely(script, control, client)
 
     anyio.run(run)
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_the_stdio_door_equals_the_in_process_one(store: EpisodeStore, script: Script, era: str) -> None:
+def test_stdio_has_one_episode_for_calls_that_name_none(tmp_path: Path, era: str) -> None:
     async def run() -> None:
-        module = "palaestra.mcp_servers.transports.stdio"
-        parameters = StdioServerParameters(
-            command=sys.executable, args=["-m", module, "--seed", str(SEED)], env=dict(os.environ)
-        )
-        async with Client(parameters, mode=era) as client:
-            assert same_results(await run_over(client, None, script), run_locally(store, script)[0])
+        script = scripts()[0]
+        words = ["--servers", script.server, "--seed", str(SEED), "--default-episode"]
+        async with stdio(tmp_path, era, *words) as (client, _):
+            door = WireDoor(client, None)
+            for number, (tool, arguments) in enumerate(script.calls[: min(script.waits, default=None)]):
+                assert seen(await door.call(tool, arguments)) == script.results[number]
 
     anyio.run(run)
 
@@ -155,74 +136,17 @@ def test_listings_show_what_the_episode_may_see(store: EpisodeStore, era: str) -
     anyio.run(run)
 
 
-def test_every_carrier_reaches_its_episode_and_none_is_made_up(store: EpisodeStore, serve: Callable[..., str]) -> None:
-    async def run() -> None:
-        handle, episode = store.open(seed=1)
-        other, _ = store.open(seed=2)
-        url = f"{serve(store)}/mcp"
-        before = len(store)
-        async with connect(url, "2026-07-28", **{EPISODE_HEADER: handle}) as client:
-            assert not (await client.call_tool("list_bills", {})).is_error
-            assert len(episode.journal) == 1
-            disagreeing: Any = {EPISODE_KEY: other}
-            refused = from_wire(await client.call_tool("list_bills", {}, meta=disagreeing))
-            assert refused.fault is not None
-            assert refused.fault.code == "unknown_episode"
-        for handle_sent, code in ((None, "no_episode"), ("A" * 43, "unknown_episode")):
-            async with connect(url, "2026-07-28") as client:
-                with pytest.raises(ToolError, match=code):
-                    await WireDoor(client, handle_sent).call("list_bills", {})
-        assert len(store) == before
-
-    anyio.run(run)
-
-
-def test_two_legacy_sessions_get_an_episode_each(store: EpisodeStore, serve: Callable[..., str]) -> None:
-    async def run() -> None:
-        url = f"{serve(store, legacy_seed=9)}/mcp/calendar"
-        async with connect(url, "legacy") as first, connect(url, "legacy") as second:
-            found = await first.call_tool("list_calendars", {})
-            event = {"calendar_id": found.structured_content["items"][1]["calendar_id"], "title": "mine", "minutes": 30}
-            booked = await first.call_tool("book_event", {**event, "starts_at": "2026-03-04T12:00:00Z"})
-            assert not booked.is_error
-            seen = await second.call_tool("search_calendar_events", {"text": "mine"})
-            assert seen.structured_content["items"] == []
-            mine = await first.call_tool("search_calendar_events", {"text": "mine"})
-            assert len(mine.structured_content["items"]) == 1
-            outside = from_wire(await first.call_tool("list_bills", {}))
-            assert outside.fault is not None
-            assert outside.fault.code == "unknown_tool"
-
-    anyio.run(run)
-
-
-def test_bearer_tokens_hosts_and_origins_are_enforced(store: EpisodeStore, serve: Callable[..., str]) -> None:
-    url = serve(store, tokens={"alice": "wonderland-wonderland", "bob": "builder-builder-builder"})
-    handle, _ = store.open(principal="alice")
-    with httpx2.Client(base_url=url) as http:
-        assert http.get("/healthz").text == "ok"
-        assert http.post("/mcp", json={}).status_code == 401
-        alice = {"authorization": "Bearer wonderland-wonderland"}
-        assert http.post("/mcp", json={}, headers={**alice, "host": "evil.example"}).status_code == 421
-        assert http.post("/mcp", json={}, headers={**alice, "origin": "http://evil.example"}).status_code == 403
-
-    async def run() -> None:
-        for token, lost in (("wonderland-wonderland", False), ("builder-builder-builder", True)):
-            async with connect(f"{url}/mcp", "2026-07-28", authorization=f"Bearer {token}") as client:
-                meta: Any = {EPISODE_KEY: handle}
-                result = from_wire(await client.call_tool("list_bills", {}, meta=meta))
-                assert result.is_error is lost
-
-    anyio.run(run)
-
-
 def test_unsafe_settings_are_refused(store: EpisodeStore) -> None:
     with pytest.raises(ConfigError, match="reachable by others"):
         build_http_app(store, HttpSettings(host="0.0.0.0"))  # noqa: S104 - what is refused
     with pytest.raises(ConfigError, match="reachable by others"):
         build_http_app(store, HttpSettings(host="tools.example"))
     with pytest.raises(ConfigError, match="shared by several"):
-        build_http_app(store, HttpSettings(tokens={"a": "x", "b": "y"}, default_handle="h"))
+        build_http_app(store, HttpSettings(tokens={"a": ALICE, "b": BOB}, default_handle="h"))
+    with pytest.raises(ConfigError, match="weak_token"):
+        build_http_app(store, HttpSettings(tokens={"a": "short"}))
+    with pytest.raises(ConfigError, match="shared_token"):
+        build_http_app(store, HttpSettings(tokens={"a": ALICE, "b": ALICE}))
     build_http_app(store, HttpSettings(host="localhost"))
 
 
