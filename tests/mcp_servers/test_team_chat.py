@@ -51,6 +51,7 @@ def test_whatever_is_called_the_rules_hold(chat: Episode) -> None:
     before = {row["message_id"] for row in rows(chat, Message)}
     user = next(row["chat_person_id"] for row in rows(chat, ChatPerson) if row["is_user"])
     roles = {row["channel_id"]: row["role"] for row in rows(chat, ChannelMembership) if row["chat_person_id"] == user}
+    kinds = {row["channel_id"]: row["kind"] for row in rows(chat, Channel)}
     shut = {row["channel_id"] for row in rows(chat, Channel) if row["archived"]}
     pinned = {row["message_pin_id"] for row in rows(chat, MessagePin)}
     assert 0 < play(chat, 250) < 250
@@ -61,6 +62,9 @@ def test_whatever_is_called_the_rules_hold(chat: Episode) -> None:
     for row in new:
         assert row["author_id"] == user
         assert row["channel_id"] in roles.keys() - shut
+        kind, looks_after = kinds[row["channel_id"]], roles[row["channel_id"]] != "member"
+        assert looks_after or kind != "announcement" or row["thread_id"] or row["kind"] == "notice"
+        assert looks_after or kind != "private" or row["kind"] != "notice"
         assert row["mentioned_id"] is None or (row["channel_id"], row["mentioned_id"]) in members
         if row["thread_id"] is not None:
             start = messages[row["thread_id"]]
