@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
-from sqlalchemy import and_, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from palaestra.mcp_servers.email.conditions import (
     INBOX_EMAILS,
@@ -315,7 +315,7 @@ _SUMMARY = Query(
         Folder.folder_id, Folder.name, Folder.kind, func.count(Email.email_id).label("emails"),
         func.coalesce(func.sum(Email.unread), 0).label("unread"),
     )
-    .join_from(Folder, Email, and_(Email.folder_id == Folder.folder_id), isouter=True)
+    .join_from(Folder, Email, Email.folder_id == Folder.folder_id, isouter=True)
     .group_by(Folder.folder_id, Folder.name, Folder.kind)
     .order_by(Folder.name, Folder.folder_id)
 )  # fmt: skip

@@ -241,15 +241,11 @@ class RepostArgs(PostKeyArgs):
     text: Annotated[str, Field(max_length=TEXT_LENGTH, description="what the user says about it")] = ""
 
 
-@verb(
-    requires=[post_is_visible, post_is_by_someone_else, post_is_public, post_is_not_reposted], returns=PostView
-)  # fmt: skip
+@verb(requires=[post_is_visible, post_is_by_someone_else, post_is_public, post_is_not_reposted], returns=PostView)
 def repost_post(db: Database, sources: EpisodeSources, args: RepostArgs) -> Row:
     """Pass someone's public post on to the user's followers, once. A repost is passed on as what it was made of."""
     wanted = original(db, db.get(Post, args.post_id))["post_id"]
-    return db.insert(
-        Post, author_id=user_id(db), text=args.text, repost_of_id=wanted, published_at=sources.now
-    )  # fmt: skip
+    return db.insert(Post, author_id=user_id(db), text=args.text, repost_of_id=wanted, published_at=sources.now)
 
 
 @verb(requires=[post_is_own, post_is_published, post_is_unpinned], returns=PostView)
