@@ -68,6 +68,27 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "tool-growth": Benchmark(
         "tool_growth", "memory of all tool servers and of 1,024 episodes", "value at most", "150 MB; 1,536 MB"
     ),
+    "tool-isolation": Benchmark(
+        "tool_isolation", "leaks between tool episodes", "value at most", "0 in 1,000 episodes, 1,000,000 calls"
+    ),
+    "tool-malformed": Benchmark(
+        "tool_malformed", "malformed calls not refused as such", "value at most", "0 of 343 tools x 1,000"
+    ),
+    "tool-injection": Benchmark(
+        "tool_injection", "payloads that had an effect", "value at most", "0 of 343 tools x 200"
+    ),
+    "tool-handles": Benchmark(
+        "tool_handles", "guessed handles that opened an episode", "value at most", "0 of 1,000,000"
+    ),
+    "tool-replay": Benchmark(
+        "tool_replay", "tool episodes that differ when played again", "value at most", "0 of 10,000 episodes"
+    ),
+    "tool-branch": Benchmark(
+        "tool_branch", "branches of tool episodes that differ", "value at most", "0 of 1,000 of every server"
+    ),
+    "tool-soak": Benchmark(
+        "tool_soak", "memory kept by tool episodes that ended, 1 h", "value at most", "1 MB per 10,000 episodes"
+    ),
     "replay": Benchmark("replay", "episodes that differ when played again", "value at most", "0 of 10,000 episodes"),
 }  # fmt: skip
 

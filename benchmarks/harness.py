@@ -81,3 +81,11 @@ def result(
 def with_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A result that measures several things: the first row's, with all of them under `rows`."""
     return {**rows[0], "rows": [dict(row) for row in rows]}
+
+
+def count_result(name: str, count: int, unit: str, seed: int, details: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of counting what must not happen; the target is none."""
+    return {
+        "name": name, "value": count, "unit": unit, "target": 0, "peer": None, "ratio": None,
+        "machine": machine_facts(), "seeds": [seed], "details": dict(details),
+    }  # fmt: skip

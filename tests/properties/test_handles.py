@@ -17,9 +17,9 @@ from palaestra.mcp_servers.framework.faults import Fault, FaultCode
 from palaestra.mcp_servers.framework.mcp_adapter import EPISODE_KEY, build_protocol_server
 from palaestra.mcp_servers.framework.sources import stream
 from palaestra.mcp_servers.framework.tokens import new_token, redact, same, token_hash
-from tests.properties.tool_worlds import SEED
 from tests.requirements.ledger import requirement
 
+SEED = 3
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 

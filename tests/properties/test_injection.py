@@ -2,67 +2,64 @@
 
 from __future__ import annotations
 
-import pytest
-
-from palaestra.mcp_servers.catalog import load_server
+from palaestra.benchmarks import tool_injection
+from palaestra.mcp_servers.catalog import load_server, load_servers
 from palaestra.mcp_servers.framework.dispatch import dispatch
+from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.episodes import EpisodeStore
-from palaestra.mcp_servers.framework.faults import FaultCode
-from palaestra.mcp_servers.framework.leases import Limits
-from tests.properties.tool_worlds import SEED, good_calls
+from palaestra.mcp_servers.framework.spec import precondition, verb, view
+from palaestra.mcp_servers.framework.sql import Database, Row
+from palaestra.mcp_servers.framework.stories import Teller
+from palaestra.mcp_servers.framework.validation import Args
+from tests.mcp_servers.shelf import Box, build_shelf
 from tests.requirements.ledger import requirement
 
-PAYLOADS = (
-    "'; DROP TABLE {table}; --", "' OR '1'='1", '" OR ""="', "1; DELETE FROM {table}", "') UNION SELECT 1 --",
-    "'||(SELECT value FROM palaestra_position)||'", "%' OR 1=1 --", "x' AND load_extension('/tmp/x') --",
-    "../../etc/passwd", "/etc/passwd", "..\\..\\boot.ini", "file:///etc/passwd?mode=memory", "${jndi:ldap://x}",
-    "{{7*7}}", ":the_key", "?1", "@x", "/* */", "\\'; SELECT 1", "`id`", "$(id)", "_", "%", "*", "a%00b",
-)  # fmt: skip
-TEXT_ARGUMENTS = sorted(
-    (tool, name)
-    for tool, (_, arguments) in good_calls().items()
-    for name, value in arguments.items()
-    if isinstance(value, str)
-)
+SEED = 3
 
 
 @requirement("R7")
-def test_there_are_arguments_to_try() -> None:
-    assert len({tool for tool, _ in TEXT_ARGUMENTS}) > 25
+def test_payloads_are_data_to_every_tool_that_takes_text() -> None:
+    found = tool_injection.count_effects(10, SEED)
+    assert found["which"] == []
+    assert found["effects"] == 0
+    taking_text = [
+        spec.name
+        for server in load_servers()
+        for spec in server.tools.values()
+        if any("'string'" in str(schema) for schema in spec.input_schema()["properties"].values())
+    ]
+    assert 0.9 * len(taking_text) <= found["tools"] <= len(taking_text)
+    assert found["answers"]["accepted"] > found["tools"]
+
+
+class LabelArgs(Args):
+    box_id: str
+    label: str
+
+
+@precondition
+def box_exists(db: Database, sources: EpisodeSources, args: LabelArgs) -> bool:
+    """The box exists."""
+    return db.find(Box, args.box_id) is not None
+
+
+@verb(requires=[box_exists], returns=view(Box))
+def label_by_pasting(db: Database, sources: EpisodeSources, args: LabelArgs) -> Row:
+    """A careless tool: it pastes the text into its statement."""
+    db._execute(f"UPDATE box SET label = '{args.label}' WHERE box_id = '{args.box_id}'")  # noqa: S608
+    db.touched.append(("box", args.box_id))
+    return db.get(Box, args.box_id)
 
 
 @requirement("R7")
-@pytest.mark.parametrize(("tool", "name"), TEXT_ARGUMENTS)
-def test_payloads_are_data(tool: str, name: str) -> None:
-    spec, arguments = good_calls()[tool]
-    server = load_server(spec.server)
-    with EpisodeStore([server], limits=Limits(calls=10**6)) as store:
-        _, episode = store.open(seed=SEED)
-        state = episode.state(server.name)
-        tables = list(server.schema.by_name)
-        for number, payload in enumerate(PAYLOADS):
-            text = payload.format(table=tables[number % len(tables)]) if "{table}" in payload else payload
-            episode.reset()
-            before = state.recomputed_digest()
-            schema = _schema(state.snapshot().content)
-            result = dispatch(episode, tool, {**arguments, name: text})
-            assert result.fault is None or result.fault.code is not FaultCode.INTERNAL
-            assert _schema(state.snapshot().content) == schema
-            if result.is_error:
-                assert state.recomputed_digest() == before
-            for (table, key), row in state.changes().items():
-                # What was written is the text itself, in rows this call names or creates.
-                assert row is not None or key in arguments.values(), (table, key)
+def test_a_tool_that_pastes_text_into_sql_is_counted() -> None:
+    def label(tell: Teller) -> None:
+        tell.call("label_by_pasting", box_id=tell.items("list_boxes")[0]["box_id"], label="new")
 
-
-def _schema(content: bytes) -> list[tuple[str, ...]]:
-    import sqlite3
-
-    connection = sqlite3.connect(":memory:")
-    connection.deserialize(content)
-    found = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
-    connection.close()
-    return found
+    careless = build_shelf(label_by_pasting, stories=(label,), chains=())
+    found = tool_injection.count_effects(50, SEED, [careless])
+    assert found["effects"] > 0
+    assert any("label_by_pasting" in effect for effect in found["which"])
 
 
 @requirement("R7")
@@ -71,6 +68,6 @@ def test_a_search_finds_text_and_nothing_else() -> None:
         _, episode = store.open(seed=SEED)
         everyone = dispatch(episode, "search_payees", {"text": "e", "limit": 100}).content["items"]
         assert len(everyone) > 3
-        for payload in PAYLOADS:
+        for payload in tool_injection.PAYLOADS:
             found = dispatch(episode, "search_payees", {"text": payload, "limit": 100}).content["items"]
             assert all(payload.lower() in str(list(row.values())).lower() for row in found)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -14,16 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from mcp import Client
 
-from palaestra.mcp_servers.catalog import load_server
+from palaestra.benchmarks import tool_branch, tool_isolation, tool_replay, tool_scripts
+from palaestra.mcp_servers.catalog import CATALOG, load_server
 from palaestra.mcp_servers.framework.dispatch import dispatch
 from palaestra.mcp_servers.framework.episodes import Episode, EpisodeStore, Snapshot
+from palaestra.mcp_servers.framework.forks import Forks
 from palaestra.mcp_servers.framework.leases import Limits
 from palaestra.mcp_servers.framework.mcp_adapter import EPISODE_KEY, build_protocol_server
-from palaestra.mcp_servers.framework.sources import stream
-from tests.properties.tool_worlds import SEED, story_calls
+from palaestra.mcp_servers.framework.state import ServerState
 from tests.requirements.ledger import requirement
 
-ADDRESS = {"location": "Room Birch"}
+SEED = 3
 
 
 def first_events(episode: Episode) -> list[str]:
@@ -110,22 +110,27 @@ TestWorlds.settings = settings(max_examples=15, stateful_step_count=25, deadline
 
 
 @requirement("R1")
-def test_fifty_interleaved_episodes_leak_nothing() -> None:
-    rng = stream(2, "interleaving")
-    with EpisodeStore([load_server("calendar")], limits=Limits(calls=10**6)) as store:
-        episodes = [store.open(seed=index % 3)[1] for index in range(50)]
-        events = [first_events(episode) for episode in episodes]
-        for call in range(5_000):
-            at = int(rng.integers(50))
-            event = events[at][int(rng.integers(4))]
-            arguments = {"event_id": event, "title": f"episode {at}", "notes": f"call {call}"}
-            assert not dispatch(episodes[at], "update_calendar_event", arguments).is_error
-            seen = dispatch(episodes[at], "get_calendar_event", {"event_id": event}).content
-            assert (seen["title"], seen["notes"]) == (f"episode {at}", f"call {call}")
-        for at, episode in enumerate(episodes):
-            changed = episode.changes()["calendar"].values()
-            assert {row["title"] for row in changed if row is not None} == {f"episode {at}"}
-            assert episode.digest() != store.open(seed=at % 3)[1].digest()
+def test_fifty_interleaved_episodes_of_all_servers_leak_nothing() -> None:
+    found = tool_isolation.count_leaks(50, 10_000, seed=2)
+    assert found["leaks"] == 0
+    assert found["calls"] >= 10_000
+    assert found["episodes"] == 50
+
+
+@requirement("R1")
+def test_a_planted_leak_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the recording, forks are handed out without being taken away from who has them already."""
+    given: dict[int, ServerState] = {}
+
+    def record_and_plant(store: EpisodeStore, seeds: Sequence[int]) -> list[tool_scripts.Script]:
+        recorded = tool_scripts.record_all(store, seeds)
+        monkeypatch.setattr(Forks, "take", lambda self, image: given.setdefault(id(image), ServerState(image)))
+        monkeypatch.setattr(Forks, "give", lambda self, state: None)
+        return recorded
+
+    monkeypatch.setattr(tool_isolation, "record_all", record_and_plant)
+    monkeypatch.setattr(tool_isolation, "THREADS", 1)
+    assert tool_isolation.count_leaks(4, 300, seed=2, servers=[load_server("calendar")])["leaks"] > 0
 
 
 @requirement("R1")
@@ -154,44 +159,29 @@ def test_interleaved_calls_over_one_connection_stay_apart(era: str) -> None:
     anyio.run(run)
 
 
-_REPLAY = """
-from palaestra.mcp_servers.catalog import load_server
-from palaestra.mcp_servers.framework.episodes import EpisodeStore
-from palaestra.mcp_servers.framework.stories import Teller
-for name in ("banking", "calendar"):
-    with EpisodeStore([load_server(name)]) as store:
-        episode = store.open(seed=3)[1]
-        load_server(name).stories[0](Teller(episode, name))
-        print([r.result_digest for r in episode.journal.records], episode.digest(), episode.full_digest())
-"""
+@requirement("R13.servers")
+def test_episodes_replay_on_used_databases_and_in_another_process_with_another_hash_seed() -> None:
+    found = tool_replay.count_differing(200, seed=5)
+    assert (found["differing"], found["episodes"]) == (0, 200)
 
 
 @requirement("R13.servers")
-def test_another_process_with_another_hash_seed_replays_exactly() -> None:
-    outputs = {
-        subprocess.check_output(
-            [sys.executable, "-c", _REPLAY], text=True, env={**os.environ, "PYTHONHASHSEED": hash_seed}
-        )
-        for hash_seed in ("0", "1")
-    }
-    assert len(outputs) == 1
-    assert all(result.result_digest in next(iter(outputs)) for _, result in story_calls("banking"))
+def test_a_call_that_differs_is_counted() -> None:
+    with tool_scripts.unlimited([load_server("banking")]) as store:
+        script = next(tool_replay.recordings(store, SEED))
+        assert not tool_replay.differs(store, script)
+        assert tool_replay.differs(store, replace(script, operations=script.operations[:-1]))
+        assert tool_replay.differs(store, replace(script, seed=SEED + 1))
 
 
 @requirement("R14.servers")
-@pytest.mark.parametrize("name", ["banking", "calendar"])
-def test_a_branch_from_any_call_equals_the_straight_run(name: str) -> None:
-    calls = story_calls(name)
-    with EpisodeStore([load_server(name)]) as store:
-        _, straight = store.open(seed=SEED)
-        for (tool, arguments), _ in calls:
-            dispatch(straight, tool, arguments)
-        _, trunk = store.open(seed=SEED)
-        for at, ((tool, arguments), _) in enumerate(calls):
-            handle, branch = store.fork(trunk)
-            for (later_tool, later_arguments), expected in calls[at:]:
-                assert dispatch(branch, later_tool, later_arguments) == expected
-            assert branch.full_digest() == straight.full_digest()
-            assert branch.changes() == straight.changes()
-            store.end(handle)
-            dispatch(trunk, tool, arguments)
+def test_branches_of_every_server_equal_the_run_never_left() -> None:
+    found = tool_branch.count_differing(20, seed=SEED)
+    assert found["differing"] == 0
+    assert found["branches"] == 20 * found["servers"] == 20 * len(CATALOG)
+
+
+@requirement("R14.servers")
+def test_a_restore_that_forgets_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServerState, "restore", lambda self, snapshot: None)
+    assert tool_branch.count_differing(10, seed=SEED, servers=[load_server("banking")])["differing"] > 0
