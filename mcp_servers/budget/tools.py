@@ -18,12 +18,12 @@ from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.spec import Output, precondition, query, verb, view
 from palaestra.mcp_servers.framework.sql import Database, Query, Row
 from palaestra.mcp_servers.framework.validation import Args
-from palaestra.mcp_servers.framework.values import PRIVATE, Amount, Day, Key, to_iso
+from palaestra.mcp_servers.framework.values import Amount, Day, Key, refers_to, to_iso
 
 UNDO_SECONDS: Final = 86_400
 
 ExpenseView = view(Expense)
-EnvelopeKey = Annotated[Key, Field(json_schema_extra={PRIVATE: {"ref": "envelope"}})]
+EnvelopeKey = Annotated[Key, refers_to("envelope")]
 
 _MONTH = Query(select(BudgetMonth.__table__).where(BudgetMonth.month == bindparam("month")))
 _OPEN_MONTH = Query(

@@ -16,7 +16,7 @@ from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.spec import Output, precondition, verb
 from palaestra.mcp_servers.framework.sql import Database, Query, Row
 from palaestra.mcp_servers.framework.validation import Args
-from palaestra.mcp_servers.framework.values import PRIVATE, Key
+from palaestra.mcp_servers.framework.values import Key, refers_to
 
 LEAST_BUDGET: Final = 100_000
 
@@ -143,9 +143,7 @@ class MergeArgs(Args):
     """Arguments of a merge."""
 
     contact_id: Annotated[Key, Field(description="the contact that is kept")]
-    duplicate_contact_id: Annotated[
-        Key, Field(description="the contact that goes away", json_schema_extra={PRIVATE: {"ref": "contact"}})
-    ]
+    duplicate_contact_id: Annotated[Key, refers_to("contact", "the contact that goes away")]
 
 
 class Merged(Output):

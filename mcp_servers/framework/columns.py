@@ -113,10 +113,12 @@ def integer(
 
 
 def money(
-    doc: str = "", *, minimum: int = 0, default: int | None = None, role: Role = Role.DOMAIN
+    doc: str = "", *, minimum: int = 0, default: int | None = None, role: Role = Role.DOMAIN, optional: bool = False
 ) -> MappedColumn[Any]:
     """An amount in minor units (cents)."""
-    return integer(doc, minimum=minimum, maximum=10**12, unit="minor units", default=default, role=role)
+    return integer(
+        doc, minimum=minimum, maximum=10**12, unit="minor units", default=default, role=role, optional=optional
+    )
 
 
 def instant(

@@ -139,7 +139,7 @@ def _list(made: _Generator) -> ToolSpec:
     def list_rows(db: Database, sources: EpisodeSources, args: Any) -> dict[str, Any]:
         return _run_page(db, found, key, args, {name: getattr(args, name) for name in filters})
 
-    fields = {name: (argument_type(info) | None, None) for name, info in filters.items()}
+    fields = {name: (_argument(made.table, name) | None, None) for name in filters}
     return _spec(
         f"list_{made.plural}", f"List {_words(made.plural)} by id, a page at a time; filters narrow the list.",
         Effect.READ, {**fields, **_PAGE_FIELDS}, page_of(made.item), list_rows,
@@ -171,7 +171,7 @@ def _count(made: _Generator) -> ToolSpec:
     def count(db: Database, sources: EpisodeSources, args: Any) -> dict[str, Any]:
         return {"count": db.scalar(found, **{name: getattr(args, name) for name in filters})}
 
-    fields = {name: (argument_type(info) | None, None) for name, info in filters.items()}
+    fields = {name: (_argument(made.table, name) | None, None) for name in filters}
     text = f"Count {_words(made.plural)}; filters narrow the count."
     return _spec(f"count_{made.plural}", text, Effect.READ, fields, Count, count)
 
@@ -200,10 +200,15 @@ def _create(made: _Generator) -> ToolSpec:
         _check_references(db, table, values)
         return db.insert(model, **values)
 
-    fields = {n: (argument_type(i), ...) if _must_be_given(i) else (argument_type(i) | None, None)
+    fields = {n: (_argument(table, n), ...) if _must_be_given(i) else (_argument(table, n) | None, None)
               for n, i in writable.items()}  # fmt: skip
     text = f"Create one {_words(made.entity)}."
     return _spec(f"create_{made.entity}", text, Effect.WRITE, fields, made.item, create)
+
+
+def _argument(table: TableStatements, name: str) -> Any:
+    entity, _ = table.references.get(name, (None, None))
+    return argument_type(table.infos[name], entity)
 
 
 def _must_be_given(info: ColumnInfo) -> bool:
@@ -223,7 +228,7 @@ def _update(made: _Generator) -> ToolSpec:
         _check_references(db, table, values)
         return db.update(model, row_key, **values)
 
-    fields = {key: (Key, ...)} | {name: (argument_type(info) | None, None) for name, info in writable.items()}
+    fields = {key: (Key, ...)} | {name: (_argument(table, name) | None, None) for name in writable}
     text = f"Change fields of one {_words(made.entity)}; fields left out keep their value."
     return _spec(f"update_{made.entity}", text, Effect.WRITE, fields, made.item, change)
 

@@ -40,8 +40,11 @@ class EpisodeSources:
         self.pending[CLOCK] = self.now + seconds
 
     def new_id(self, prefix: str) -> str:
-        """The next id `<prefix>_<number>`; the first number of each prefix is drawn from the seed."""
-        number = self._next(f"id:{prefix}", lambda: 1000 + derive_seed(self._root, "id", prefix) % 9000)
+        """The next id `<prefix>_<number>`; the first number of each prefix is drawn from the seed.
+
+        Five digits, for as many rows as a database may hold: ids in order of their text are in order of their making.
+        """
+        number = self._next(f"id:{prefix}", lambda: 10_000 + derive_seed(self._root, "id", prefix) % 40_000)
         return f"{prefix}_{number}"
 
     def draw(self, stream: str, low: int, high: int) -> int:

@@ -41,10 +41,15 @@ class Query:
 
 
 def compile_statement(statement: Executable) -> tuple[str, dict[str, Any]]:
-    """SQL text with named parameters, and the values of those that are already known."""
-    compiled = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
+    """SQL text with named parameters, and the values of those that are already known.
+
+    Raises: ConfigError "bad_query" for a list whose length only a call knows.
+    """
+    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
     known = {name: value for name, value in compiled.params.items() if value is not None}
-    return str(compiled), known
+    if "POSTCOMPILE" in (text := str(compiled)):
+        raise ConfigError("bad_query", f"in_() takes a list that is known now, or a SELECT: {text[:200]}")
+    return text, known
 
 
 class TableStatements:

@@ -71,13 +71,16 @@ FlagOut = Annotated[bool, BeforeValidator(bool)]
 """True or false in a result; 0 or 1 in the handler."""
 
 
-def refers_to(entity: str) -> Any:
-    """A key argument that names a row of `entity` although its own name does not say so."""
-    return Annotated[Key, Field(json_schema_extra={PRIVATE: {"ref": entity}})]
+def refers_to(entity: str, description: str | None = None) -> Any:
+    """Marks a key that names a row of `entity` although its own name does not say so.
+
+    `other_id: Annotated[Key, refers_to("issue", "the issue that waits")]`
+    """
+    return Field(description=description, json_schema_extra={PRIVATE: {"ref": entity}})
 
 
-def argument_type(info: ColumnInfo) -> Any:
-    """The type of an argument that is written into a column."""
+def argument_type(info: ColumnInfo, entity: str | None = None) -> Any:
+    """The type of an argument that is written into a column; `entity` is what a foreign key refers to."""
     match info.kind:
         case "time":
             base: Any = Instant
@@ -85,7 +88,7 @@ def argument_type(info: ColumnInfo) -> Any:
             base = bool
         case _:
             base = _plain_type(info)
-    return Annotated[base, _described(info)]
+    return Annotated[base, _described(info, entity)]
 
 
 def result_type(info: ColumnInfo) -> Any:
@@ -115,7 +118,7 @@ def _plain_type(info: ColumnInfo) -> Any:
             ]
 
 
-def _described(info: ColumnInfo) -> Any:
-    marks = {"unit": info.unit, "sensitive": info.sensitive or None}
+def _described(info: ColumnInfo, entity: str | None = None) -> Any:
+    marks = {"unit": info.unit, "sensitive": info.sensitive or None, "ref": entity}
     private: dict[str, Any] = {name: mark for name, mark in marks.items() if mark is not None}
     return Field(description=info.doc or None, json_schema_extra={PRIVATE: private} if private else None)

@@ -18,7 +18,7 @@ from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.spec import Output, precondition, query, verb, view
 from palaestra.mcp_servers.framework.sql import Database, Query, Row
 from palaestra.mcp_servers.framework.validation import Args
-from palaestra.mcp_servers.framework.values import PRIVATE, Key
+from palaestra.mcp_servers.framework.values import Key, refers_to
 from palaestra.mcp_servers.issue_tracker.models import (
     Issue,
     IssueLink,
@@ -33,7 +33,7 @@ from palaestra.mcp_servers.issue_tracker.workflow import FINISHED, WORKED_ON, ne
 IssueView = view(Issue)
 LinkView = view(IssueLink)
 SCALE: Final = (1, 2, 3, 5, 8, 13)
-OtherIssue = Annotated[Key, Field(json_schema_extra={PRIVATE: {"ref": "issue"}})]
+OtherIssue = Annotated[Key, refers_to("issue")]
 
 _Blocker = aliased(Issue)
 _BLOCKERS = Query(

@@ -16,7 +16,7 @@ from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.spec import Output, precondition, query, verb, view
 from palaestra.mcp_servers.framework.sql import Database, Query, Row
 from palaestra.mcp_servers.framework.validation import Args
-from palaestra.mcp_servers.framework.values import PRIVATE, Key
+from palaestra.mcp_servers.framework.values import Key, refers_to
 from palaestra.mcp_servers.issue_tracker.models import Issue, Member, Milestone, Sprint, unfinished
 from palaestra.mcp_servers.issue_tracker.tools import IssueView, committed_points, issue_is_unfinished
 from palaestra.mcp_servers.issue_tracker.workflow import FINISHED
@@ -202,10 +202,7 @@ class CloseSprintArgs(SprintKeyArgs):
 
     next_sprint_id: Annotated[
         Key | None,
-        Field(
-            description="where unfinished issues go; the backlog if left out",
-            json_schema_extra={PRIVATE: {"ref": "sprint"}},
-        ),
+        refers_to("sprint", "where unfinished issues go; the backlog if left out"),
     ] = None
 
 

@@ -13,13 +13,13 @@ from palaestra.mcp_servers.framework.faults import FaultCode, Refusal
 from palaestra.mcp_servers.framework.spec import Output, query
 from palaestra.mcp_servers.framework.sql import Database, Query, Row
 from palaestra.mcp_servers.framework.validation import Args
-from palaestra.mcp_servers.framework.values import PRIVATE, Instant, InstantOut, Key, Line
+from palaestra.mcp_servers.framework.values import Instant, InstantOut, Key, Line, refers_to
 from palaestra.mcp_servers.maps.models import Category, Junction, Mode, Navigation, Place
 from palaestra.mcp_servers.maps.progress import Progress, progress
 from palaestra.mcp_servers.maps.routing import CLOSURES, street_map
 from palaestra.mcp_servers.maps.streets import is_open, straight_metres
 
-PlaceKey = Annotated[Key, Field(json_schema_extra={PRIVATE: {"ref": "place"}})]
+PlaceKey = Annotated[Key, refers_to("place")]
 RoadName = Annotated[str, Field(min_length=1, max_length=60)]
 
 MOST: Final = 25

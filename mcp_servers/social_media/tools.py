@@ -18,7 +18,7 @@ from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.spec import Output, precondition, query, verb, view
 from palaestra.mcp_servers.framework.sql import Database, Query, Row
 from palaestra.mcp_servers.framework.validation import Args
-from palaestra.mcp_servers.framework.values import PRIVATE, FlagOut, Instant, InstantOut, Key
+from palaestra.mcp_servers.framework.values import FlagOut, Instant, InstantOut, Key, refers_to
 from palaestra.mcp_servers.social_media.models import (
     TEXT_LENGTH,
     Comment,
@@ -260,9 +260,7 @@ class CommentArgs(PostKeyArgs):
     """Arguments of a comment."""
 
     text: Annotated[str, Field(min_length=1, max_length=300)]
-    answered_comment_id: (
-        Annotated[Key, Field(description="a comment to answer", json_schema_extra={PRIVATE: {"ref": "comment"}})] | None
-    ) = None
+    answered_comment_id: Annotated[Key, refers_to("comment", "a comment to answer")] | None = None
 
 
 @verb(requires=[post_is_visible, comments_are_open, answered_comment_is_there], returns=view(Comment))

@@ -18,7 +18,7 @@ from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.spec import Output, precondition, query, verb, view
 from palaestra.mcp_servers.framework.sql import Database, Query, Row
 from palaestra.mcp_servers.framework.validation import Args
-from palaestra.mcp_servers.framework.values import PRIVATE, FlagOut, Instant, InstantOut, Key
+from palaestra.mcp_servers.framework.values import FlagOut, Instant, InstantOut, Key, refers_to
 from palaestra.mcp_servers.team_chat.models import Channel, ChannelMembership, ChatPerson, Message, MessagePin
 
 MAX_PINS: Final = 5
@@ -26,9 +26,7 @@ SHOWN_MESSAGES: Final = 50
 
 MessageView = view(Message)
 MessageText = Annotated[str, Field(min_length=1, max_length=1000)]
-Mentioned = Annotated[
-    Key, Field(description="a member to mention", json_schema_extra={PRIVATE: {"ref": "chat_person"}})
-]
+Mentioned = Annotated[Key, refers_to("chat_person", "a member to mention")]
 
 _USER = Query(select(ChatPerson.chat_person_id).where(ChatPerson.is_user == 1))
 _ROLE = Query(
