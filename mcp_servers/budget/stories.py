@@ -50,7 +50,7 @@ def spend_within_limits(tell: Teller) -> None:
     """Limits and empty envelopes are met; an empty one is filled first."""
     month = _open_month(tell)
     report = {row["envelope_id"]: row for row in tell.items("show_budget_month", budget_month_id=month)}
-    nearly = next(row for row in report.values() if row["kind"] == "wants" and 0 < row["left_of_limit"] <= 3_000)
+    nearly = next(row for row in report.values() if 0 < row["left_of_limit"] <= min(3_000, row["balance"]))
     dinner = {"payee": "Taverna Ηλιος", "spent_on": FEBRUARY}
     over = {"envelope_id": nearly["envelope_id"], "amount": nearly["left_of_limit"] + 1}
     tell.refused("monthly_limit_holds", "record_expense", **dinner, **over)
