@@ -70,7 +70,7 @@ def cover_what_is_overdrawn(budget: Episode) -> None:
 def test_balances_change_by_income_and_expenses_only(budget: Episode) -> None:
     total = sum(row["balance"] for row in rows(budget, Envelope))
     known, before = {row["budget_month_id"] for row in rows(budget, BudgetMonth)}, sum(spent(budget).values())
-    assert 0 < play(budget, 800) < 800
+    assert 0 < play(budget, 400) < 400
     income = [row["income"] for row in rows(budget, BudgetMonth) if row["budget_month_id"] not in known]
     assert income
     balance = sum(row["balance"] for row in rows(budget, Envelope))
@@ -78,7 +78,7 @@ def test_balances_change_by_income_and_expenses_only(budget: Episode) -> None:
 
 
 def test_limits_hold_and_a_months_spending_is_the_sum_of_its_expenses(budget: Episode) -> None:
-    play(budget, 500)
+    play(budget, 400)
     found = spent(budget)
     limits = {row["envelope_id"]: row["monthly_limit"] for row in rows(budget, Envelope)}
     assert all(amount <= limits[envelope] for (_, envelope), amount in found.items())
@@ -91,7 +91,7 @@ def test_limits_hold_and_a_months_spending_is_the_sum_of_its_expenses(budget: Ep
 
 def test_closed_months_stay_as_they_are(budget: Episode) -> None:
     closed = [row for row in rows(budget, BudgetMonth) if row["status"] == "closed"]
-    play(budget, 500)
+    play(budget, 400)
     after = {row["budget_month_id"]: row for row in rows(budget, BudgetMonth)}
     assert [after[row["budget_month_id"]] for row in closed] == closed
     months = sorted(str(row["month"]) for row in after.values())
