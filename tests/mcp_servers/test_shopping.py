@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from palaestra.mcp_servers.framework.dispatch import dispatch
 from palaestra.mcp_servers.framework.episodes import Episode, EpisodeStore
+from palaestra.mcp_servers.framework.server import Story
 from palaestra.mcp_servers.framework.sources import stream
 from palaestra.mcp_servers.framework.sql import Database
+from palaestra.mcp_servers.framework.stories import Teller
 from palaestra.mcp_servers.shopping import SERVER
 from palaestra.mcp_servers.shopping.models import (
     Address,
@@ -27,6 +29,7 @@ from palaestra.mcp_servers.shopping.models import (
     Variant,
 )
 from palaestra.mcp_servers.shopping.pricing import delivery_fee, discounts, eligible, subtotal
+from palaestra.mcp_servers.shopping.stories import CHAINS, STORIES
 
 GONE = ("returned", "returned_damaged")
 
@@ -62,24 +65,32 @@ def money(shop: Episode) -> Counter[str]:
     return found
 
 
-def test_goods_money_and_coupon_uses_are_conserved_by_whatever_is_called(shop: Episode) -> None:
+@pytest.mark.parametrize("scene", [*STORIES, *CHAINS])
+def test_goods_and_money_are_conserved_in_every_scene(shop: Episode, scene: Story) -> None:
+    before = pieces(shop), money(shop)
+    scene(Teller(shop, "shopping"))
+    assert (pieces(shop), money(shop)) == before
+
+
+def test_goods_and_money_are_conserved_by_whatever_is_called(shop: Episode) -> None:
     rng = stream(4, "errands")
     before = pieces(shop), money(shop)
     succeeded: Counter[str] = Counter()
+    verbs = [tool.name for tool in SERVER.tools.values() if tool.kind == "verb"]
     for _ in range(700):
-        keys = {
-            model.__tablename__ + "_id": [row[f"{model.__tablename__}_id"] for row in rows(shop, model)]
-            for model in (Variant, CartLine, Coupon, Address, PayMethod, Purchase, PurchaseLine)
-        }
-        name = str(rng.choice([tool.name for tool in SERVER.tools.values() if tool.kind == "verb"]))
-        arguments: dict[str, Any] = {"quantity": int(rng.integers(0, 4)), "rating": 3, "text": "好", "speed": "express"}
+        # Paying often keeps the cart payable, and few enough goods are bought for stock to remain.
+        name = str(rng.choice([*verbs, "choose_cart_delivery", "checkout_cart", "checkout_cart"]))
+        arguments: dict[str, Any] = {"quantity": int(rng.integers(0, 2)), "rating": 3, "text": "好", "speed": "express"}
         arguments |= {"reason": str(rng.choice(["damaged", "does_not_fit"]))}
-        arguments |= {key: str(rng.choice(found)) for key, found in keys.items() if found}
+        for model in (Variant, CartLine, Coupon, Address, PayMethod, Purchase, PurchaseLine):
+            key = f"{model.__tablename__}_id"
+            if found := [row[key] for row in rows(shop, model)]:
+                arguments[key] = str(rng.choice(found))
         wanted = shop.tools[name].input_model.model_fields
         result = dispatch(shop, name, {key: value for key, value in arguments.items() if key in wanted})
         succeeded[name] += not result.is_error
     assert (pieces(shop), money(shop)) == before
-    assert all(succeeded[name] for name in ("checkout_cart", "return_purchased_item", "cancel_purchase"))
+    assert len(+succeeded) >= 7
     for row in rows(shop, Purchase):
         lines = [line for line in rows(shop, PurchaseLine) if line["purchase_id"] == row["purchase_id"]]
         assert row["total"] == sum(line["paid"] for line in lines) + row["delivery_fee"]
