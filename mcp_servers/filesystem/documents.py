@@ -72,11 +72,11 @@ def minutes(rng: np.random.Generator, at: int, people: Sequence[str]) -> str:
 
 def ledger(rng: np.random.Generator, at: int, people: Sequence[str]) -> str:
     """A table of expenses."""
-    rows = [
-        f"{day_of(at - age * DAY)},{pick(rng, _GOODS)!r},{int(rng.integers(3, 900))}.{int(rng.integers(100)):02d}\n"
-        for age in sorted(rng.integers(0, 60, int(rng.integers(6, 16))).tolist(), reverse=True)
-    ]
-    return "date,item,amount\n" + "".join(rows).replace("'", '"')
+    lines = ["date,item,amount"]
+    for age in sorted(rng.integers(0, 60, int(rng.integers(6, 16))).tolist(), reverse=True):
+        cents = int(rng.integers(300, 90_000))
+        lines.append(f'{day_of(at - age * DAY)},"{pick(rng, _GOODS)}",{cents // 100}.{cents % 100:02d}')
+    return "\n".join(lines) + "\n"
 
 
 def todo(rng: np.random.Generator, at: int, people: Sequence[str]) -> str:

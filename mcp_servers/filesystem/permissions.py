@@ -6,6 +6,8 @@ administrator may do everything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from sqlalchemy import select
@@ -49,6 +51,11 @@ def rights(user: Row, node: Row) -> int:
 def may(user: Row, node: Row, needed: int) -> bool:
     """Whether a user has every needed right on a node."""
     return rights(user, node) & needed == needed
+
+
+def may_look_into(user: Row) -> Callable[[Row], bool]:
+    """Whether this user may list and enter a directory."""
+    return partial(may, user, needed=READ | ENTER)
 
 
 def demand(user: Row, node: Row, needed: int, path: str) -> None:

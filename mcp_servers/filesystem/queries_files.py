@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
 from palaestra.mcp_servers.filesystem.models import Node
 from palaestra.mcp_servers.filesystem.paths import Path, join_path
-from palaestra.mcp_servers.filesystem.permissions import READ, current_user, demand, may
-from palaestra.mcp_servers.filesystem.queries_tree import may_look_into
+from palaestra.mcp_servers.filesystem.permissions import READ, current_user, demand, may, may_look_into
 from palaestra.mcp_servers.filesystem.rules import PathArgs
 from palaestra.mcp_servers.filesystem.text import MAX_DIFF_LINES, difference, lines_of, shortened
 from palaestra.mcp_servers.filesystem.tree import existing, walk
@@ -24,17 +23,22 @@ from palaestra.mcp_servers.framework.values import Line
 MAX_MATCHES: Final = 100
 
 
-class _File:
-    """A file the current user may read: its absolute path and what it holds."""
+class _File(NamedTuple):
+    """A file: its absolute path and what it holds."""
 
-    def __init__(self, db: Database, path: str) -> None:
-        place = existing(db, path)
-        if place.trail[-1]["kind"] != "file":
-            raise conflict(f"{place.path[:200]!r} is a directory; name a file")
-        demand(current_user(db), place.trail[-1], READ, place.path)
-        self.path = place.path
-        self.content: str = db.get(Node, place.trail[-1]["node_id"])["content"]
-        self.size: int = place.trail[-1]["size"]
+    path: str
+    size: int
+    content: str
+
+
+def _open(db: Database, path: str) -> _File:
+    """A file that the current user may read."""
+    place = existing(db, path)
+    row = place.trail[-1]
+    if row["kind"] != "file":
+        raise conflict(f"{place.path[:200]!r} is a directory; name a file")
+    demand(current_user(db), row, READ, place.path)
+    return _File(place.path, row["size"], db.get(Node, row["node_id"])["content"])
 
 
 class FileContent(Output):
@@ -48,7 +52,7 @@ class FileContent(Output):
 @query(returns=FileContent)
 def read_file(db: Database, sources: EpisodeSources, args: PathArgs) -> Row:
     """Read everything a text file holds."""
-    file = _File(db, args.path)
+    file = _open(db, args.path)
     return {"path": file.path, "size_bytes": file.size, "content": file.content}
 
 
@@ -70,7 +74,7 @@ class FilePart(Output):
 @query(returns=FilePart)
 def read_file_head(db: Database, sources: EpisodeSources, args: PartArgs) -> Row:
     """Read the first lines of a file, ten if not said otherwise."""
-    file = _File(db, args.path)
+    file = _open(db, args.path)
     lines = lines_of(file.content)
     return {"path": file.path, "first_line": 1, "total_lines": len(lines), "lines": lines[: args.lines]}
 
@@ -78,7 +82,7 @@ def read_file_head(db: Database, sources: EpisodeSources, args: PartArgs) -> Row
 @query(returns=FilePart)
 def read_file_tail(db: Database, sources: EpisodeSources, args: PartArgs) -> Row:
     """Read the last lines of a file, ten if not said otherwise."""
-    file = _File(db, args.path)
+    file = _open(db, args.path)
     lines = lines_of(file.content)
     first = max(0, len(lines) - args.lines)
     return {"path": file.path, "first_line": first + 1, "total_lines": len(lines), "lines": lines[first:]}
@@ -97,7 +101,7 @@ class WordCount(Output):
 @query(returns=WordCount)
 def count_file_words(db: Database, sources: EpisodeSources, args: PathArgs) -> Row:
     """Count lines, words, characters and bytes of a file."""
-    file = _File(db, args.path)
+    file = _open(db, args.path)
     return {
         "path": file.path, "lines": len(lines_of(file.content)), "words": len(file.content.split()),
         "characters": len(file.content), "size_bytes": file.size,
@@ -114,7 +118,7 @@ class Checksum(Output):
 @query(returns=Checksum)
 def checksum_file(db: Database, sources: EpisodeSources, args: PathArgs) -> Row:
     """The SHA-256 of what a file holds, in hexadecimal; two files with equal checksums hold the same."""
-    file = _File(db, args.path)
+    file = _open(db, args.path)
     return {"path": file.path, "sha256": hashlib.sha256(file.content.encode()).hexdigest()}
 
 
@@ -136,7 +140,7 @@ class Comparison(Output):
 @query(returns=Comparison)
 def compare_files(db: Database, sources: EpisodeSources, args: CompareArgs) -> Row:
     """What changes from one file to another, as a unified diff. For files of up to 1000 lines."""
-    old, new = _File(db, args.path), _File(db, args.other_path)
+    old, new = _open(db, args.path), _open(db, args.other_path)
     if max(old.content.count("\n"), new.content.count("\n")) > MAX_DIFF_LINES:
         raise Refusal(FaultCode.QUOTA, f"a file has more than {MAX_DIFF_LINES} lines; compare checksums instead")
     found = difference(old.content, new.content, old.path, new.path)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from palaestra.mcp_servers.filesystem.models import Node
 from palaestra.mcp_servers.filesystem.paths import Path, join_path
-from palaestra.mcp_servers.filesystem.permissions import ENTER, READ, current_user, demand, may, rights, shown_rights
+from palaestra.mcp_servers.filesystem.permissions import READ, current_user, demand, may_look_into, rights, shown_rights
 from palaestra.mcp_servers.filesystem.rules import PathArgs
 from palaestra.mcp_servers.filesystem.storage import lock_on, used_bytes, versions_of
 from palaestra.mcp_servers.filesystem.text import matches_wildcards
@@ -32,17 +30,17 @@ class HereArgs(Args):
     path: Annotated[Path, Field(description="the directory; the current one if left out")] = "."
 
 
-class PathList(Output):
-    """Paths in order; `unreadable` counts the directories that you may not look into and that were left out."""
+class DirectoryList(Output):
+    """What is in a directory, by name."""
 
     items: list[PathView]
     truncated: bool
+
+
+class PathList(DirectoryList):
+    """Paths in order; `unreadable` counts the directories that you may not look into and that were left out."""
+
     unreadable: int
-
-
-def may_look_into(user: Row) -> Callable[[Row], bool]:
-    """Whether this user may list and enter a directory."""
-    return partial(may, user, needed=READ | ENTER)
 
 
 def _directory(db: Database, path: str) -> Place:
@@ -61,13 +59,13 @@ def _below(db: Database, top: Place) -> tuple[list[tuple[str, Row]], int]:
     return found, sum(row["kind"] == "directory" and not look_into(row) for _, row in found)
 
 
-@query(returns=PathList)
+@query(returns=DirectoryList)
 def list_directory(db: Database, sources: EpisodeSources, args: HereArgs) -> Row:
     """What is directly in a directory, by name, with kind, owner, mode and size; the first 200."""
     place = _directory(db, args.path)
     rows, names = children(db, place.trail[-1]["node_id"]), logins(db)
     items = [shown(join_path((*place.names, row["name"])), row, names) for row in rows[:MAX_ITEMS]]
-    return {"items": items, "truncated": len(rows) > MAX_ITEMS, "unreadable": 0}
+    return {"items": items, "truncated": len(rows) > MAX_ITEMS}
 
 
 class TreeArgs(HereArgs):

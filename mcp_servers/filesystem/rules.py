@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -36,9 +37,9 @@ class PathArgs(Args):
 class PlacingArgs(Args):
     """Arguments of a call that puts something at a place: how the rules below ask where, and what."""
 
+    @abstractmethod
     def place(self, db: Database) -> Place:
         """Where it goes."""
-        raise NotImplementedError
 
     def arriving(self, db: Database) -> list[tuple[Names, int]]:
         """What goes there: names relative to the place, and bytes that are new in the filesystem."""

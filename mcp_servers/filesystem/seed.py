@@ -57,9 +57,9 @@ _PROJECTS: Final = (
     ("saffron", "Saffron Route"),
 )  # fmt: skip
 _FOREIGN_NAMES: Final = ("会議メモ.txt", "план-работы.md", "señal.csv", "Übersicht.md", "ملاحظات.txt", "σχέδιο.md")
-_KINDS: Final = (
-    ("minutes", "md", minutes), ("expenses", "csv", ledger), ("todo", "txt", todo), ("letter", "md", letter),
-    ("service", "log", log),
+_SUBJECTS: Final = (
+    "lease", "heating", "exhibition", "logo", "printer", "survey", "party", "backups", "archive", "translation", "café",
+    "workshop", "prices", "visitors", "Größen", "insurance", "posters", "keys", "lighting", "tickets",
 )  # fmt: skip
 
 
@@ -246,13 +246,16 @@ def _fill(disk: _Disk, user: Row, others: list[Row], slugs: list[str], names: li
     """Everyday files: mostly in the user's home and the shared minutes."""
     rng, now, home = disk.rng, disk.sources.now, f"/home/{user['login']}"
     spots = [
-        (f"{home}/documents", user), (f"{home}/documents/invoices", user), ("/shared/minutes", pick(rng, others)),
-        *((f"{home}/projects/{slug}/{part}", user) for slug in slugs for part in ("docs", "data")),
-        *((f"/home/{other['login']}", other) for other in others),
+        (f"{home}/documents", user, letter, "md"), (f"{home}/documents/invoices", user, ledger, "csv"),
+        ("/shared/minutes", others[0], minutes, "md"),
+        *((f"{home}/projects/{slug}/docs", user, minutes, "md") for slug in slugs),
+        *((f"{home}/projects/{slug}/data", user, log, "log") for slug in slugs),
+        *((f"/home/{other['login']}", other, todo, "txt") for other in others),
     ]  # fmt: skip
     for index in range(count):
-        directory, owner = spots[index % len(spots)]
-        kind, suffix, say = pick(rng, _KINDS)
-        age = int(rng.integers(3, 400))
-        path = f"{directory}/{day_of(now - age * DAY)}-{kind}-{index + 1}.{suffix}"
+        directory, owner, say, suffix = spots[index % len(spots)]
+        path, age = "", 0
+        while not path or path in disk.nodes:
+            age = int(rng.integers(3, 400))
+            path = f"{directory}/{day_of(now - age * DAY)}-{pick(rng, _SUBJECTS)}.{suffix}"
         disk.file(path, owner, say(rng, now - age * DAY, names), pick(rng, ("644", "640", "664")), age)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sqlalchemy import bindparam, func, select
@@ -103,18 +103,16 @@ def put_content(db: Database, sources: EpisodeSources, node_id: str, content: st
     db.update(Node, node_id, content=content, size=size_of(content), modified_at=sources.now)
 
 
-def collect(db: Database, user: Row, place: Place) -> list[Member]:
-    """A node and everything inside it, itself first and without a name.
+def collect(db: Database, user: Row, place: Place) -> Iterator[Member]:
+    """A node and everything inside it, itself first and without a name; one content at a time is in memory.
 
     Raises: Refusal "forbidden" if the user may not read something of it.
     """
-    members = []
     for names, row in walk(db, place.trail[-1]):
         if row["kind"] != "symlink":
             needed = READ | ENTER if row["kind"] == "directory" else READ
             demand(user, row, needed, join_path((*place.names, *names)))
-        members.append(Member(names, row["kind"], row["mode"], db.get(Node, row["node_id"])["content"]))
-    return members
+        yield Member(names, row["kind"], row["mode"], db.get(Node, row["node_id"])["content"])
 
 
 def plant(db: Database, user: Row, place: Place, members: Iterable[Member]) -> None:

@@ -345,11 +345,10 @@ def take_it_out_of_the_trash(tell: Teller) -> None:
 
 def try_out_a_backup(tell: Teller) -> None:
     """Pack a directory, put the original into the trash, unpack the backup in its place and go there."""
-    project = _scene(tell).project
-    tell.call("pack_directory", source=f"{project}/docs", destination="drafts/docs.arc")
-    tell.call("trash_path", path=f"{project}/docs")
-    tell.call("unpack_archive", path="drafts/docs.arc", destination=f"{project}/docs")
-    tell.call("change_directory", path=f"{project}/docs")
+    tell.call("pack_directory", source="drafts", destination="documents/drafts.arc")
+    tell.call("trash_path", path="drafts")
+    tell.call("unpack_archive", path="documents/drafts.arc", destination="drafts")
+    tell.call("change_directory", path="drafts/attic")
 
 
 def make_room(tell: Teller) -> None:

@@ -8,7 +8,6 @@ from pydantic import Field
 from sqlalchemy import bindparam, select
 
 from palaestra.mcp_servers.filesystem.models import Node, Password, Session, User
-from palaestra.mcp_servers.filesystem.paths import join_path
 from palaestra.mcp_servers.filesystem.permissions import ENTER, WRITE, current_user, demand
 from palaestra.mcp_servers.filesystem.rules import PathArgs, path_is_file
 from palaestra.mcp_servers.filesystem.storage import clear_lock, has_room, lock_on, set_lock, used_bytes
@@ -230,7 +229,7 @@ def unlock_file(db: Database, sources: EpisodeSources, args: PathArgs) -> Row:
     """Give a file free again before your lock runs out. An administrator may break anyone's lock."""
     place = existing(db, args.path)
     clear_lock(db, place.trail[-1]["node_id"])
-    return {"path": join_path(place.names), "locked_by": None, "locked_until": None}
+    return {"path": place.path, "locked_by": None, "locked_until": None}
 
 
 ACCESS_VERBS = [

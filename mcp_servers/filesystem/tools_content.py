@@ -9,7 +9,7 @@ from pydantic import Field
 from palaestra.mcp_servers.filesystem.archives import Member
 from palaestra.mcp_servers.filesystem.models import MAX_CONTENT, Node, Version
 from palaestra.mcp_servers.filesystem.paths import Path
-from palaestra.mcp_servers.filesystem.permissions import ENTER, WRITE, current_user, demand
+from palaestra.mcp_servers.filesystem.permissions import ENTER, READ, WRITE, current_user, demand
 from palaestra.mcp_servers.filesystem.rules import (
     PathArgs,
     PlacingArgs,
@@ -67,15 +67,26 @@ class RevertArgs(PathArgs):
     steps_back: Annotated[int, Field(ge=1, le=KEPT_VERSIONS, description="1 = before the last change")] = 1
 
 
-def _outcome(db: Database, args: Any, node: Row) -> str:
-    """What the file will hold after the call."""
+def _editable(db: Database, args: Any) -> Row:
+    """The file the current user may change; to replace text one must be allowed to read it too.
+
+    The rules ask this before they look into the file, so that no refusal tells what an unreadable file holds.
+    """
+    place = existing(db, args.path)
+    demand(current_user(db), place.trail[-1], READ | WRITE if isinstance(args, ReplaceArgs) else WRITE, place.path)
+    return place.trail[-1]
+
+
+def _outcome(db: Database, args: Any) -> str:
+    """What the file, which exists, will hold after the call."""
+    node_id = _editable(db, args)["node_id"]
     match args:
         case AppendArgs():
-            return str(db.get(Node, node["node_id"])["content"]) + args.text
+            return str(db.get(Node, node_id)["content"]) + args.text
         case ReplaceArgs():
-            return str(db.get(Node, node["node_id"])["content"]).replace(args.old_text, args.new_text)
+            return str(db.get(Node, node_id)["content"]).replace(args.old_text, args.new_text)
         case RevertArgs():
-            return str(versions_of(db, node["node_id"])[-args.steps_back]["content"])
+            return str(versions_of(db, node_id)[-args.steps_back]["content"])
         case _:
             return str(args.content)
 
@@ -96,25 +107,30 @@ def content_fits_the_quota(db: Database, sources: EpisodeSources, args: Any) -> 
     node = locate(db, args.path).node
     if node is None:
         return has_room(db, current_user(db)["user_id"], size_of(args.content))
-    return has_room(db, node["owner_id"], size_of(_outcome(db, args, node)) - node["size"])
+    return has_room(db, node["owner_id"], size_of(_outcome(db, args)) - node["size"])
 
 
 @precondition
 def file_stays_small(db: Database, sources: EpisodeSources, args: Any) -> bool:
     """The file will hold at most 65,536 characters."""
-    return len(_outcome(db, args, existing(db, args.path).trail[-1])) <= MAX_CONTENT
+    if not isinstance(args, ReplaceArgs):
+        return len(_outcome(db, args)) <= MAX_CONTENT
+    # Counted rather than made: a short text replaced everywhere by a long one would be huge.
+    content = str(db.get(Node, _editable(db, args)["node_id"])["content"])
+    growth = content.count(args.old_text) * (len(args.new_text) - len(args.old_text))
+    return bool(len(content) + growth <= MAX_CONTENT)
 
 
 @precondition
 def text_occurs(db: Database, sources: EpisodeSources, args: Any) -> bool:
     """The text to be replaced occurs in the file."""
-    return str(args.old_text) in str(db.get(Node, existing(db, args.path).trail[-1]["node_id"])["content"])
+    return str(args.old_text) in str(db.get(Node, _editable(db, args)["node_id"])["content"])
 
 
 @precondition
 def version_is_kept(db: Database, sources: EpisodeSources, args: Any) -> bool:
     """That many earlier versions of the file are kept."""
-    return bool(len(versions_of(db, existing(db, args.path).trail[-1]["node_id"])) >= args.steps_back)
+    return bool(len(versions_of(db, _editable(db, args)["node_id"])) >= args.steps_back)
 
 
 # -- verbs ---------------------------------------------------------------------------------------------------------
@@ -131,7 +147,7 @@ def write_file(db: Database, sources: EpisodeSources, args: WriteFileArgs) -> Ro
     """
     place, user = locate(db, args.path), current_user(db)
     if place.node is not None:
-        return _rewrite(db, sources, place, args.content)
+        return _rewrite(db, sources, args)
     demand(user, place.directory, WRITE | ENTER, place.directory_path)
     made = add_node(db, user, place.directory["node_id"], place.names[-1], Member((), "file", "644", args.content))
     return show_node(db, place.path, made["node_id"])
@@ -140,8 +156,7 @@ def write_file(db: Database, sources: EpisodeSources, args: WriteFileArgs) -> Ro
 @verb(requires=[path_is_file, file_is_not_kept_by_another, file_stays_small, content_fits_the_quota], returns=PathView)
 def append_to_file(db: Database, sources: EpisodeSources, args: AppendArgs) -> Row:
     """Add text to the end of a file that exists. A line feed is not added by itself."""
-    place = existing(db, args.path)
-    return _rewrite(db, sources, place, _outcome(db, args, place.trail[-1]))
+    return _rewrite(db, sources, args)
 
 
 @verb(
@@ -150,16 +165,14 @@ def append_to_file(db: Database, sources: EpisodeSources, args: AppendArgs) -> R
 )
 def replace_in_file(db: Database, sources: EpisodeSources, args: ReplaceArgs) -> Row:
     """Replace a literal text wherever it occurs in a file."""
-    place = existing(db, args.path)
-    return _rewrite(db, sources, place, _outcome(db, args, place.trail[-1]))
+    return _rewrite(db, sources, args)
 
 
 @verb(requires=[path_is_file, file_is_not_kept_by_another, version_is_kept, content_fits_the_quota], returns=PathView)
 def revert_file(db: Database, sources: EpisodeSources, args: RevertArgs) -> Row:
     """Take back the last changes of a file's content. The last five versions are kept; those taken back are lost."""
     place = existing(db, args.path)
-    node_id = place.trail[-1]["node_id"]
-    demand(current_user(db), place.trail[-1], WRITE, place.path)
+    node_id = _editable(db, args)["node_id"]
     undone = versions_of(db, node_id)[-args.steps_back :]
     put_content(db, sources, node_id, undone[0]["content"])
     for version in undone:
@@ -167,11 +180,10 @@ def revert_file(db: Database, sources: EpisodeSources, args: RevertArgs) -> Row:
     return show_node(db, place.path, node_id)
 
 
-def _rewrite(db: Database, sources: EpisodeSources, place: Place, content: str) -> Row:
-    node = place.trail[-1]
-    demand(current_user(db), node, WRITE, place.path)
-    save(db, sources, node["node_id"], content)
-    return show_node(db, place.path, node["node_id"])
+def _rewrite(db: Database, sources: EpisodeSources, args: Any) -> Row:
+    place = existing(db, args.path)
+    save(db, sources, place.trail[-1]["node_id"], _outcome(db, args))
+    return show_node(db, place.path, place.trail[-1]["node_id"])
 
 
 CONTENT_VERBS = [write_file, append_to_file, replace_in_file, revert_file]

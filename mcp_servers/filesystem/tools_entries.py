@@ -28,7 +28,7 @@ from palaestra.mcp_servers.filesystem.rules import (
     place_is_within_limits,
 )
 from palaestra.mcp_servers.filesystem.storage import add_node, collect, plant, release, size_of
-from palaestra.mcp_servers.filesystem.tree import Names, Place, children, existing, locate, node_at
+from palaestra.mcp_servers.filesystem.tree import Names, Place, children, existing, locate, node_at, walk
 from palaestra.mcp_servers.filesystem.views import PathView, show, show_node
 from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.spec import precondition, verb
@@ -180,7 +180,8 @@ class PackArgs(PlacingArgs):
 
     def packed(self, db: Database) -> str:
         """The text of the archive."""
-        return write_archive(collect(db, current_user(db), existing(db, self.source))[1:])
+        found = collect(db, current_user(db), existing(db, self.source))
+        return write_archive(member for member in found if member.names)
 
 
 @precondition
@@ -192,7 +193,9 @@ def source_is_directory(db: Database, sources: EpisodeSources, args: Any) -> boo
 @precondition
 def archive_stays_small(db: Database, sources: EpisodeSources, args: Any) -> bool:
     """The archive has at most 65,536 characters."""
-    return len(args.packed(db)) <= MAX_CONTENT
+    # Bytes first, at most four to a character: a directory far too large is not read at all.
+    size = sum(row["size"] for _, row in walk(db, node_at(db, args.source)))
+    return size <= 4 * MAX_CONTENT and len(args.packed(db)) <= MAX_CONTENT
 
 
 @verb(
