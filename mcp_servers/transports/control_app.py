@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE, RequestBodyLimitMiddleware
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -46,8 +45,7 @@ def build_control_app(plane: ControlPlane, token: str, hosts: tuple[str, ...] = 
             return _json(_STATUS.get(error.code, 400), {"error": error.to_dict()})
 
     routes = [Route(HEALTH, answer_health), Route("/control/{operation}", perform, methods=["POST"])]
-    limited = RequestBodyLimitMiddleware(Starlette(routes=routes), DEFAULT_MAX_REQUEST_BODY_SIZE)
-    return Gate(limited, hosts=hosts, tokens={CONTROLLER: token})
+    return Gate(Starlette(routes=routes), hosts=hosts, tokens={CONTROLLER: token})
 
 
 def _json(status: int, data: dict[str, Any]) -> Response:

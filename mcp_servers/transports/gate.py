@@ -15,7 +15,7 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palaestra.mcp_servers.errors import ConfigError
 from palaestra.mcp_servers.framework.carriers import PRINCIPAL
@@ -24,6 +24,7 @@ from palaestra.mcp_servers.framework.tokens import same
 HEALTH: Final = "/healthz"
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 MIN_TOKEN: Final = 16
+MAX_BODY: Final = 4 * 1024 * 1024
 
 
 class Gate:
@@ -39,7 +40,7 @@ class Gate:
     """
 
     def __init__(self, app: ASGIApp, *, hosts: tuple[str, ...] = LOCAL_HOSTS, tokens: Mapping[str, str]) -> None:
-        self._app = app
+        self._app = WholeBodies(app)
         self._tokens = check_tokens(tokens)
         self._users = {who: AuthenticatedUser(AccessToken(token="", client_id=who, scopes=[])) for who in tokens}
         named = [form for host in hosts for form in (host, f"{host}:*")]
@@ -65,6 +66,40 @@ class Gate:
             else:
                 refusal = PlainTextResponse("a bearer token is needed", 401, {"www-authenticate": "Bearer"})
         await (self._app if refusal is None else refusal)(scope, receive, send)
+
+
+class WholeBodies:
+    """Reads each request's body to its end before anything else sees it, and drops it if it is too large or breaks off.
+
+    Answers 413 above 4 MiB. A client that leaves in the middle is not worth a traceback in the log.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > MAX_BODY:
+                await PlainTextResponse(f"the body is larger than {MAX_BODY} bytes", 413)(scope, receive, send)
+                return
+        whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        async def replay() -> Message:
+            nonlocal whole
+            found, whole = whole, None
+            return found if found is not None else await receive()
+
+        await self._app(scope, replay, send)
 
 
 async def answer_health(_: Request) -> Response:

@@ -7,7 +7,7 @@ State lives in this process: to grow, run several services, each with its own ep
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from mcp.server.lowlevel import Server
@@ -26,6 +26,8 @@ from palaestra.mcp_servers.framework.server import Profile
 from palaestra.mcp_servers.transports.gate import HEALTH, LOCAL_HOSTS, Gate, answer_health, is_loopback
 from palaestra.mcp_servers.transports.observing import Metrics
 
+Extend = Callable[[Server[dict[str, Any]]], None]
+
 
 class HttpSettings(BaseModel):
     """Settings of the HTTP door.
@@ -37,6 +39,8 @@ class HttpSettings(BaseModel):
         legacy_profile: of those episodes.
         default_handle: of one episode for callers that name none.
         log_calls: write a line per call to the logger `palaestra.calls`.
+        streams: answer in event streams, which carry progress, log messages and questions to the client. The tools of
+            this package send none of them, and plain JSON is quicker: it is for what `extend` adds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,15 +53,20 @@ class HttpSettings(BaseModel):
     legacy_profile: Profile = "default"
     default_handle: str | None = None
     log_calls: bool = False
+    streams: bool = False
 
 
-def build_http_app(store: EpisodeStore, settings: HttpSettings, urls: SignedUrls | None = None) -> ASGIApp:
+def build_http_app(
+    store: EpisodeStore, settings: HttpSettings, urls: SignedUrls | None = None, extend: Extend | None = None
+) -> ASGIApp:
     """The application, to be run by any ASGI server in a single process.
 
     Args:
         store: whose episodes it serves.
         settings: see there.
         urls: whose signed URL parameters it accepts; None = none.
+        extend: called with every protocol server before it serves, to add what is no tool of a tool server: prompts,
+            resources, completion, middleware.
 
     Raises: ConfigError "exposed" for an address other than loopback without tokens, "shared_default" for a default
     episode with more than one principal, "weak_token" or "shared_token".
@@ -76,14 +85,16 @@ def build_http_app(store: EpisodeStore, settings: HttpSettings, urls: SignedUrls
             store, servers=names, default_handle=settings.default_handle, legacy=legacy, urls=urls,
             observe=metrics.count_and_log if settings.log_calls else metrics.count,
         )  # fmt: skip
+        if extend is not None:
+            extend(server)
         app = server.streamable_http_app(
-            streamable_http_path=path, json_response=True, session_idle_timeout=store.limits.ttl_s,
+            streamable_http_path=path, json_response=not settings.streams, session_idle_timeout=store.limits.ttl_s,
             max_sessions=store.limits.episodes,
             # The gate has checked Host and Origin, for every route and not only for these.
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )  # fmt: skip
         protocol_servers.append(server)
-        routes += [Route(path, _ending(legacy, route.endpoint)) for route in app.routes if isinstance(route, Route)]
+        routes += [Route(path, _Sessions(route.endpoint, legacy)) for route in app.routes if isinstance(route, Route)]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -96,26 +107,34 @@ def build_http_app(store: EpisodeStore, settings: HttpSettings, urls: SignedUrls
     return Gate(Starlette(routes=routes, lifespan=lifespan), hosts=hosts, tokens=settings.tokens)
 
 
-class _EndingSessions:
-    """Ends a 2025-11-25 session's episode when its client ends the session (DELETE)."""
+class _Sessions:
+    """What the SDK leaves to us about 2025-11-25 sessions: their episodes, and requests they end under.
 
-    def __init__(self, app: ASGIApp, legacy: LegacySessions) -> None:
+    A request in flight when its session is ended by another gets 500 from the SDK; the revision says 404.
+    """
+
+    def __init__(self, app: ASGIApp, legacy: LegacySessions | None) -> None:
         self._app, self._legacy = app, legacy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["method"] != "DELETE":
+        session = Request(scope).headers.get(SESSION_HEADER)
+        if session is None:
             await self._app(scope, receive, send)
             return
-        session = Request(scope).headers.get(SESSION_HEADER, "")
+        held: Message | None = None
 
         async def watch(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] < 300:
+            nonlocal held
+            if message["type"] == "http.response.start" and message["status"] == 500:
+                held = message  # the body says why
+                return
+            if held is not None:
+                ended = b"Session terminated" in message.get("body", b"")
+                await send({**held, "status": 404 if ended else 500})
+                held = None
+            if scope["method"] == "DELETE" and message.get("status") == 200 and self._legacy is not None:
                 self._legacy.end(session, str(scope.get(PRINCIPAL, "")))
             await send(message)
 
         await self._app(scope, receive, watch)
-
-
-def _ending(legacy: LegacySessions | None, app: ASGIApp) -> ASGIApp:
-    return app if legacy is None else _EndingSessions(app, legacy)

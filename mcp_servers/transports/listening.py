@@ -62,6 +62,16 @@ class PatientProtocol(H11Protocol):
         elif state is h11.SEND_BODY:
             self._timer = self.loop.call_later(IDLE_S, self._give_up)
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, also in the middle of a body whose request is being answered already."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
         self._stop_timer()

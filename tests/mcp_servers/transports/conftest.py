@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
+from palaestra.mcp_servers.catalog import CATALOG
 from palaestra.mcp_servers.transports.listening import bind_port, make_server
 from palaestra.mcp_servers.transports.service import Service
 
@@ -20,7 +21,7 @@ ERAS = ("2026-07-28", "legacy")
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
     """`palaestra serve` with every server, a control plane, and no default episode."""
-    with Service() as started:
+    with Service(list(CATALOG)) as started:
         yield started
 
 
