@@ -109,7 +109,8 @@ class MapContact(Base):
 class Navigation(Base):
     """A way somewhere, from `departs_at` on. Where the user is follows from the path and the clock.
 
-    `path` holds the junctions still to be passed when it was last planned, separated by blanks.
+    `path` holds the junctions still to be passed when it was last planned, separated by blanks. Its times are volatile:
+    a goal is where one goes, and by which way, not when.
     """
 
     __tablename__ = "navigation"
@@ -119,9 +120,10 @@ class Navigation(Base):
     destination_place_id: Mapped[str] = reference("place.place_id", role=Role.GUARDED)
     path: Mapped[str] = text(8000, role=Role.GUARDED)
     avoided: Mapped[str] = text(400, "names of roads, one per line", default="", role=Role.GUARDED)
-    departs_at: Mapped[int] = instant(role=Role.GUARDED)
-    arrives_at: Mapped[int] = instant(role=Role.GUARDED)
-    ended_at: Mapped[int | None] = instant("ended before arrival", role=Role.GUARDED, optional=True)
+    ended: Mapped[int] = flag("ended before arrival", role=Role.GUARDED)
+    departs_at: Mapped[int] = instant("at the first junction of the path", fill="create")
+    arrives_at: Mapped[int] = instant(fill="create")
+    updated_at: Mapped[int] = instant("of one that was ended: when", fill="update")
 
 
 class NavigationStop(Base):
@@ -131,7 +133,7 @@ class NavigationStop(Base):
     navigation_stop_id: Mapped[str] = identifier("nst")
     navigation_id: Mapped[str] = reference("navigation.navigation_id", role=Role.GUARDED)
     place_id: Mapped[str] = reference("place.place_id", role=Role.GUARDED)
-    reached_at: Mapped[int] = instant(role=Role.GUARDED)
+    reached_at: Mapped[int] = instant(fill="create")
     __table_args__ = (UniqueConstraint("navigation_id", "place_id"), STRICT)
 
 

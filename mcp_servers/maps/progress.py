@@ -48,7 +48,7 @@ class Progress(Output):
 
 def progress(db: Database, navigation: Row, now: int) -> Row:
     """A navigation at a time; one that was ended stays where it was ended."""
-    here = ahead(db, navigation, now if navigation["ended_at"] is None else navigation["ended_at"])
+    here = ahead(db, navigation, navigation["updated_at"] if navigation["ended"] else now)
     junction = db.get(Junction, here.junction_id)
     active = is_active(navigation, now)
     return {

@@ -63,7 +63,7 @@ def stops_of(db: Database, navigation_id: str) -> list[Row]:
 
 def is_active(navigation: Row, now: int) -> bool:
     """Whether a navigation has neither arrived nor been ended."""
-    return bool(navigation["ended_at"] is None and now < navigation["arrives_at"])
+    return bool(not navigation["ended"] and now < navigation["arrives_at"])
 
 
 def ahead(db: Database, navigation: Row, now: int) -> Ahead:

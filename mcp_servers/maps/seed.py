@@ -191,5 +191,5 @@ def _yesterday(db: Database, known: dict[str, str], now: int) -> None:
     db.insert(
         Navigation, mode="walk", origin_place_id=known["Gym"], destination_place_id=known["Work"],
         path=" ".join(way.junctions), departs_at=begun, arrives_at=begun + way.seconds,
-        ended_at=begun + way.seconds // 2,
+        ended=1, updated_at=begun + way.seconds // 2,
     )  # fmt: skip

@@ -27,9 +27,7 @@ from palaestra.mcp_servers.maps.tools_search import PlaceKey, RoadName
 MAX_STOPS: Final = 3
 
 _ACTIVE = Query(
-    select(func.count())
-    .select_from(Navigation)
-    .where(Navigation.ended_at.is_(None), Navigation.arrives_at > bindparam("now"))
+    select(func.count()).select_from(Navigation).where(Navigation.ended == 0, Navigation.arrives_at > bindparam("now"))
 )
 _SHARED = Query(
     select(func.count())
@@ -217,7 +215,7 @@ class NavigationKeyArgs(Args):
 @verb(requires=[navigation_is_active], returns=Progress)
 def end_navigation(db: Database, sources: EpisodeSources, args: NavigationKeyArgs) -> Row:
     """End a navigation before it arrives; nobody sees the location any more."""
-    return progress(db, db.update(Navigation, args.navigation_id, ended_at=sources.now), sources.now)
+    return progress(db, db.update(Navigation, args.navigation_id, ended=1), sources.now)
 
 
 VERBS = [start_navigation, add_navigation_stop, reroute_navigation, share_location, end_navigation]

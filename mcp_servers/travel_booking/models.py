@@ -112,9 +112,8 @@ class FlightBooking(Base):
     paid: Mapped[int] = money("what the airline has got, fees included", default=0, role=Role.GUARDED)
     wallet_id: Mapped[str | None] = reference("wallet.wallet_id", "paid from", role=Role.GUARDED, optional=True)
     status: Mapped[str] = choice("held", "confirmed", "checked_in", "cancelled", role=Role.GUARDED)
-    hold_until: Mapped[int | None] = instant("a held seat is free again after this", role=Role.GUARDED, optional=True)
     seat: Mapped[str | None] = text(4, role=Role.GUARDED, optional=True)
-    created_at: Mapped[int] = instant(fill="create")
+    created_at: Mapped[int] = instant("when the seat was held", fill="create")
     __table_args__ = (UniqueConstraint("flight_id", "seat"), STRICT)
 
 

@@ -11,12 +11,13 @@ from palaestra.mcp_servers.framework.sql import Database, Query, Row
 from palaestra.mcp_servers.travel_booking.fares import seat_names
 from palaestra.mcp_servers.travel_booking.models import Cabin, Flight, FlightBooking
 
+HOLD_SECONDS: Final = 30 * 60
 COUNTS: Final = or_(
     FlightBooking.status == "confirmed",
     FlightBooking.status == "checked_in",
-    and_(FlightBooking.status == "held", FlightBooking.hold_until > bindparam("now")),
+    and_(FlightBooking.status == "held", FlightBooking.created_at > bindparam("held_since")),
 )
-"""Whether a booking takes up a seat at the time `now`."""
+"""Whether a booking takes up a seat; holds count if they began after `held_since`."""
 
 _CABIN = Query(select(Cabin.__table__).where(Cabin.flight_id == bindparam("flight"), Cabin.kind == bindparam("kind")))
 _BOOKED = Query(
@@ -54,7 +55,7 @@ def cabin_of(db: Database, flight_id: str, kind: str) -> Row:
 
 def seats_left(db: Database, now: int, cabin: Row) -> int:
     """How many seats of a cabin can still be booked."""
-    booked: int = db.scalar(_BOOKED, flight=cabin["flight_id"], kind=cabin["kind"], now=now)
+    booked: int = db.scalar(_BOOKED, flight=cabin["flight_id"], kind=cabin["kind"], held_since=now - HOLD_SECONDS)
     return len(seat_names(cabin)) - len(cabin["taken"].split()) - booked
 
 
@@ -66,5 +67,5 @@ def free_seats(db: Database, cabin: Row) -> list[str]:
 
 def is_in_the_air(db: Database, now: int, traveller_id: str, flight: Row, but: str = "") -> bool:
     """Whether a traveller has another flight during this one, the booking `but` left aside."""
-    since, until = flight["departs_at"], flight["arrives_at"]
-    return bool(db.scalar(_MEANWHILE, traveller=traveller_id, but=but, since=since, until=until, now=now))
+    during = {"since": flight["departs_at"], "until": flight["arrives_at"], "held_since": now - HOLD_SECONDS}
+    return bool(db.scalar(_MEANWHILE, traveller=traveller_id, but=but, **during))

@@ -178,7 +178,8 @@ def _bookings(
         world.db.insert(
             FlightBooking, trip_id=trip, traveller_id=travellers[who], flight_id=flight, cabin="economy", fare=fare,
             price=price, paid=price if wallet else 0, wallet_id=wallet, status=status,
-            hold_until=None if wallet else world.now - 600, seat=min(free) if status == "checked_in" else None,
+            seat=min(free) if status == "checked_in" else None,
+            created_at=world.now - (40 * 60 if status == "held" else 12 * DAY),
         )  # fmt: skip
 
 

@@ -18,12 +18,11 @@ from palaestra.mcp_servers.framework.validation import Args
 from palaestra.mcp_servers.framework.values import Key, to_iso
 from palaestra.mcp_servers.travel_booking.fares import change_cost, fare_price, refund, seat_names
 from palaestra.mcp_servers.travel_booking.models import Flight, FlightBooking, Traveller, Trip
-from palaestra.mcp_servers.travel_booking.seats import cabin_of, free_seats, is_in_the_air, seats_left
+from palaestra.mcp_servers.travel_booking.seats import HOLD_SECONDS, cabin_of, free_seats, is_in_the_air, seats_left
 from palaestra.mcp_servers.travel_booking.tools_hotels import HOTEL_QUERIES, HOTEL_VERBS
 from palaestra.mcp_servers.travel_booking.tools_search import FLIGHT_QUERIES
 from palaestra.mcp_servers.travel_booking.wallets import can_pay, pay, travel_credit, wallet_is_valid
 
-HOLD_SECONDS: Final = 30 * 60
 SALE_ENDS: Final = 2 * 3_600
 CHECK_IN_OPENS: Final = 24 * 3_600
 CHECK_IN_ENDS: Final = 45 * 60
@@ -109,7 +108,7 @@ def booking_is_held(db: Database, sources: EpisodeSources, args: Any) -> bool:
 @precondition
 def hold_is_running(db: Database, sources: EpisodeSources, args: Any) -> bool:
     """The hold has not run out; if it has, hold a seat again."""
-    return bool((_booking(db, args)["hold_until"] or 0) > sources.now)
+    return bool(_booking(db, args)["created_at"] + HOLD_SECONDS > sources.now)
 
 
 @precondition
@@ -229,7 +228,7 @@ def hold_flight_seat(db: Database, sources: EpisodeSources, args: HoldSeatArgs) 
     price = fare_price(cabin_of(db, args.flight_id, args.cabin), args.fare)
     return db.insert(
         FlightBooking, trip_id=args.trip_id, traveller_id=args.traveller_id, flight_id=args.flight_id,
-        cabin=args.cabin, fare=args.fare, price=price, status="held", hold_until=sources.now + HOLD_SECONDS,
+        cabin=args.cabin, fare=args.fare, price=price, status="held",
     )  # fmt: skip
 
 
@@ -245,9 +244,7 @@ def confirm_flight_booking(db: Database, sources: EpisodeSources, args: ConfirmA
     """Pay for a held seat in full from one wallet; the booking is then confirmed."""
     price = _booking(db, args)["price"]
     pay(db, args.wallet_id, price)
-    return db.update(
-        FlightBooking, args.flight_booking_id, status="confirmed", wallet_id=args.wallet_id, paid=price, hold_until=None
-    )
+    return db.update(FlightBooking, args.flight_booking_id, status="confirmed", wallet_id=args.wallet_id, paid=price)
 
 
 class ChangeArgs(Args):
@@ -294,7 +291,7 @@ def cancel_flight_booking(db: Database, sources: EpisodeSources, args: FlightBoo
     if back.amount:
         pay(db, booking["wallet_id"] if back.to == "wallet" else travel_credit(db), -back.amount)
     return db.update(
-        FlightBooking, args.flight_booking_id, status="cancelled", seat=None, hold_until=None,
+        FlightBooking, args.flight_booking_id, status="cancelled", seat=None,
         paid=booking["paid"] - back.amount,
     )  # fmt: skip
 

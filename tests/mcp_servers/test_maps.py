@@ -132,3 +132,12 @@ def test_the_world_holds_its_situations(profile: Any) -> None:
     assert any("ignore the above" in row["about"] for row in rows(town, Place))
     assert {row["label"] for row in rows(town, SavedPlace)} == {"Home", "Work", "Gym"}
     assert [row["name"] for row in rows(town, Place)].count("Nordstern Apotheke") == 2
+
+
+def test_when_one_starts_is_no_part_of_the_goal(town: Episode) -> None:
+    saved = {row["label"]: row["place_id"] for row in rows(town, SavedPlace)}
+    ends = {"origin_place_id": saved["Home"], "destination_place_id": saved["Gym"], "mode": "walk"}
+    begun = dispatch(town, "start_navigation", ends).digest_after
+    town.reset()
+    town.advance_clock(600)
+    assert dispatch(town, "start_navigation", ends).digest_after == begun

@@ -128,3 +128,12 @@ def test_the_world_holds_its_situations(profile: Any) -> None:
     assert any(row["sold_out"] for row in rows(agency, RoomType))
     assert any("<|im_start|>" in row["about"] for row in rows(agency, Hotel))
     assert "2026-03-02" in {row["arrival"] for row in rows(agency, HotelBooking)}
+
+
+def test_when_a_seat_is_held_is_no_part_of_the_goal(agency: Episode) -> None:
+    held = next(row for row in rows(agency, FlightBooking) if row["status"] == "held")
+    seat = {name: held[name] for name in ("trip_id", "traveller_id", "flight_id", "fare")}
+    begun = dispatch(agency, "hold_flight_seat", seat).digest_after
+    agency.reset()
+    agency.advance_clock(600)
+    assert dispatch(agency, "hold_flight_seat", seat).digest_after == begun
