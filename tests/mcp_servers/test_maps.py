@@ -82,6 +82,7 @@ def test_a_navigation_keeps_off_closed_and_avoided_roads_whatever_is_called(town
         origin, goal, stop = (str(place) for place in rng.choice(places, 3, replace=False))
         ends = {"origin_place_id": origin, "destination_place_id": goal, "mode": str(rng.choice(["walk", "drive"]))}
         begun = dispatch(town, "start_navigation", ends)
+        assert begun.fault is None or begun.fault.code.value == "precondition"
         if begun.is_error:
             continue
         started += 1
