@@ -23,6 +23,7 @@ from palaestra.mcp_servers.framework.dispatch import dispatch, failed
 from palaestra.mcp_servers.framework.episodes import Episode, EpisodeStore
 from palaestra.mcp_servers.framework.faults import Fault, ToolResult
 from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
+from palaestra.version import VERSION
 
 _Context = ServerRequestContext[Any, Any]
 
@@ -119,6 +120,7 @@ def build_protocol_server(
     shared = "Callers that name no episode share one. " if default_handle is not None else ""
     return Server(
         "palaestra",
+        version=VERSION,
         instructions=f"{shared}Every tool works on the state of one episode.",
         on_list_tools=adapter.list_tools,
         on_call_tool=adapter.call_tool,

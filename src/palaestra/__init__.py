@@ -8,14 +8,8 @@ Importing the package registers its environments with Gymnasium:
 True
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
 from palaestra.envs.registration import register_all
-
-try:
-    __version__ = version("palaestra")
-except PackageNotFoundError:  # a source tree on sys.path, not installed
-    __version__ = "0+source"
+from palaestra.version import VERSION as __version__
 
 register_all()
 
