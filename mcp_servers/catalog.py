@@ -28,7 +28,25 @@ class Entry:
 
 CATALOG: Final[dict[str, Entry]] = {
     "banking": Entry("finance", 7, 2, 8),
+    "trading": Entry("finance", 4, 2, 7),
+    "payments": Entry("finance", 4, 1, 5),
     "calendar": Entry("productivity", 7, 2, 8),
+    "email": Entry("productivity", 7, 2, 8),
+    "filesystem": Entry("productivity", 4, 14, 22),
+    "shopping": Entry("commerce", 9, 4, 10),
+    "marketplace": Entry("commerce", 5, 2, 6),
+    "retail_chain": Entry("commerce", 4, 2, 5),
+    "travel_booking": Entry("travel", 6, 5, 9),
+    "maps": Entry("travel", 4, 7, 5),
+    "social_media": Entry("social", 6, 2, 7),
+    "team_chat": Entry("social", 4, 2, 5),
+    "iot_devices": Entry("iot", 10, 3, 12),
+    "vehicle": Entry("iot", 2, 6, 12),
+    "crm": Entry("knowledge", 8, 2, 6),
+    "issue_tracker": Entry("knowledge", 8, 2, 10),
+    "budget": Entry("lifestyle", 6, 2, 4),
+    "food_delivery": Entry("lifestyle", 5, 4, 8),
+    "video_meeting": Entry("lifestyle", 4, 1, 5),
 }
 
 

@@ -34,7 +34,7 @@ def _food(tell: Teller) -> dict[str, Any]:
 
 def _mistaken(tell: Teller) -> dict[str, Any]:
     """The expense recorded last."""
-    found = tell.items("list_expenses", budget_month_id=_open_month(tell), limit=100)
+    found = tell.items("list_expenses", budget_month_id=_open_month(tell))
     return max(found, key=lambda expense: int(expense["sequence"]))
 
 

@@ -17,7 +17,7 @@ def _reps(tell: Teller) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _deals(tell: Teller, **filters: Any) -> list[dict[str, Any]]:
-    return tell.items("list_deals", limit=100, **filters)
+    return tell.items("list_deals", **filters)
 
 
 def _deal(tell: Teller, rep: dict[str, Any], stage: str) -> dict[str, Any]:
@@ -32,14 +32,14 @@ def _nobodys(tell: Teller) -> str:
 
 def _budgetless(tell: Teller, territory: str) -> str:
     """A lead that lacks its budget only."""
-    leads = tell.items("list_leads", status="open", territory=territory, authority="decider", limit=100)
+    leads = tell.items("list_leads", status="open", territory=territory, authority="decider")
     return str(next(lead["lead_id"] for lead in leads if lead["need"] and lead["budget"] is None))
 
 
 def _twins(tell: Teller, deal: dict[str, Any]) -> tuple[str, str, str]:
     """The decision maker of a deal, their double at the same company, and the namesake at another."""
     kept = _contact(tell, deal, deal["decision_maker_id"])
-    found = tell.items("search_contacts", text=_ascii_tail(kept["name"]), limit=100)
+    found = tell.items("search_contacts", text=_ascii_tail(kept["name"]))
     alike = [c for c in found if c["name"].casefold() == kept["name"].casefold() and c != kept]
     double = next(c["contact_id"] for c in alike if c["company_id"] == deal["company_id"])
     return kept["contact_id"], double, next(c["contact_id"] for c in alike if c["company_id"] != deal["company_id"])
@@ -49,7 +49,7 @@ def _contact(tell: Teller, deal: dict[str, Any], contact_id: str) -> dict[str, A
     """A contact who wrote or was talked to about a deal."""
     said = tell.call("inspect_deal", deal_id=deal["deal_id"])["activities"]
     name = next(one["contact_name"] for one in said if one["contact_id"] == contact_id)
-    found = tell.items("search_contacts", text=name, limit=100)
+    found = tell.items("search_contacts", text=name)
     return next(contact for contact in found if contact["contact_id"] == contact_id)
 
 
@@ -161,7 +161,7 @@ def merge_the_twins(tell: Teller) -> None:
     deal = _deal(tell, rep, "negotiation")
     kept, double, namesake = _twins(tell, deal)
     colleague = next(
-        c for c in tell.items("search_contacts", text="@", limit=100)
+        c for c in tell.items("search_contacts", text="@")
         if c["company_id"] == deal["company_id"] and c["contact_id"] not in (kept, double)
     )  # fmt: skip
     tell.refused("contacts_differ", "merge_contacts", contact_id=kept, duplicate_contact_id=kept)

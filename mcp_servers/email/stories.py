@@ -17,7 +17,7 @@ def _email(tell: Teller, text: str, status: str = "received") -> dict[str, Any]:
 
 
 def _draft(tell: Teller, subject: str) -> str:
-    return str(next(d["draft_id"] for d in tell.items("list_drafts", limit=100) if d["subject"] == subject))
+    return str(next(d["draft_id"] for d in tell.items("list_drafts") if d["subject"] == subject))
 
 
 def _label(tell: Teller, name: str) -> str:

@@ -18,7 +18,7 @@ from palaestra.mcp_servers.framework.dispatch import dispatch
 from palaestra.mcp_servers.framework.episodes import REFERENCE_TIME, Episode, EpisodeStore
 from palaestra.mcp_servers.framework.faults import FaultCode, ToolResult
 from palaestra.mcp_servers.framework.images import Image, build_image
-from palaestra.mcp_servers.framework.server import Story, ToolServer
+from palaestra.mcp_servers.framework.server import Profile, Story, ToolServer
 from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
 from palaestra.mcp_servers.framework.state import ServerState
 from palaestra.mcp_servers.framework.stories import Teller, Told
@@ -29,21 +29,40 @@ VERB_SHARE = 0.25
 _TELLING_FAILED = (PalaestraError, AssertionError, ValueError, LookupError, StopIteration)
 
 
-def check_server(server: ToolServer, seeds: Sequence[int] = (0, 1)) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class World:
+    """What stories are told on: one server at one seed and size."""
+
+    server: ToolServer
+    seed: int
+    profile: Profile
+
+    def open(self, store: EpisodeStore) -> tuple[str, Episode]:
+        """A new episode."""
+        return store.open([self.server.name], seed=self.seed, profile=self.profile)
+
+    def where(self, story: Story) -> str:
+        """What problems are introduced with."""
+        return f"{self.server.name}/{_name(story)}/seed {self.seed}, {self.profile}"
+
+
+def check_server(
+    server: ToolServer, seeds: Sequence[int] = (0, 1), profiles: Sequence[Profile] = ("default",)
+) -> list[str]:
     """Everything that does not hold, one sentence each; empty = the server conforms.
 
-    Cost: every story runs some four times per seed.
+    Cost: every story runs some four times per seed and profile.
     """
     problems = [*_check_declaration(server), *_check_seed(server, seeds)]
     told: list[Told] = []
     with EpisodeStore([server]) as store:
-        for seed in seeds:
+        for world in [World(server, seed, profile) for profile in profiles for seed in seeds]:
             for story in server.stories:
-                found, calls = _check_story(store, story, server, seed)
+                found, calls = _check_story(store, story, world)
                 problems += found
                 told += calls
             for chain in server.chains:
-                problems += _check_chain(store, chain, server, seed)
+                problems += _check_chain(store, chain, world)
     return [*problems, *_check_coverage(server, told)]
 
 
@@ -85,41 +104,40 @@ def _content(image: Image) -> list[list[object]]:
     return found
 
 
-def _check_story(store: EpisodeStore, story: Story, server: ToolServer, seed: int) -> tuple[list[str], list[Told]]:
-    handle, episode = store.open([server.name], seed=seed)
-    watched = _Watched(episode, server.name)
-    where = f"{server.name}/{_name(story)}/seed {seed}"
+def _check_story(store: EpisodeStore, story: Story, world: World) -> tuple[list[str], list[Told]]:
+    handle, episode = world.open(store)
+    watched = _Watched(episode, world.server.name)
     try:
         story(watched)
         episode.reset()
-        if episode.full_digest() != store.open([server.name], seed=seed)[1].full_digest():
+        other, fresh = world.open(store)
+        if episode.full_digest() != fresh.full_digest():
             watched.problems.append("a reset differs from a new episode")
-        problems = [*watched.problems, *_check_replay(store, story, server, seed, watched.told)]
+        store.end(other)
+        problems = [*watched.problems, *_check_replay(store, story, world, watched.told)]
     except _TELLING_FAILED as error:
         problems = [*watched.problems, f"{type(error).__name__}: {error}"]
     finally:
         store.end(handle)
-    return [f"{where}: {problem}" for problem in problems], watched.told
+    return [f"{world.where(story)}: {problem}" for problem in problems], watched.told
 
 
-def _check_chain(store: EpisodeStore, chain: Story, server: ToolServer, seed: int) -> list[str]:
-    handle, episode = store.open([server.name], seed=seed)
+def _check_chain(store: EpisodeStore, chain: Story, world: World) -> list[str]:
+    handle, episode = world.open(store)
     try:
-        problems = list(check_chain(episode, chain, server))
+        problems = list(check_chain(episode, chain, world.server))
     except _TELLING_FAILED as error:
         problems = [f"{type(error).__name__}: {error}"]
     finally:
         store.end(handle)
-    return [f"{server.name}/{_name(chain)}/seed {seed}: {problem}" for problem in problems]
+    return [f"{world.where(chain)}: {problem}" for problem in problems]
 
 
-def _check_replay(
-    store: EpisodeStore, story: Story, server: ToolServer, seed: int, told: Sequence[Told]
-) -> Iterator[str]:
+def _check_replay(store: EpisodeStore, story: Story, world: World, told: Sequence[Told]) -> Iterator[str]:
     """The same seed and calls again; and once more with a detour through a snapshot after every call."""
     for detour in (False, True):
-        handle, episode = store.open([server.name], seed=seed)
-        again = _Detouring(episode, server.name) if detour else Teller(episode, server.name)
+        handle, episode = world.open(store)
+        again = (_Detouring if detour else Teller)(episode, world.server.name)
         story(again)
         what = "restored to a snapshot before every call" if detour else "run again"
         for old, new in zip(told, again.told, strict=True):

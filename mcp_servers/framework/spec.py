@@ -116,6 +116,7 @@ class ToolSpec:
     def input_schema(self, *, private: bool = False) -> dict[str, Any]:
         """JSON Schema of the arguments; with `private` the annotations no agent may see stay in."""
         schema = _tidy(self.input_model.model_json_schema(), private, without_null=True)
+        schema.pop("description", None)  # of the arguments' class, which is written for who reads the code
         if private:
             for name, entity in self.references.items():
                 schema["properties"][name].setdefault(PRIVATE, {})["ref"] = entity
@@ -123,7 +124,9 @@ class ToolSpec:
 
     def output_schema(self) -> dict[str, Any]:
         """JSON Schema of the result."""
-        return _tidy(self.output_model.model_json_schema(mode="serialization"), private=False, without_null=False)
+        schema = _tidy(self.output_model.model_json_schema(mode="serialization"), private=False, without_null=False)
+        schema.pop("description", None)
+        return schema
 
     def of_server(self, server: str, references: Mapping[str, str]) -> ToolSpec:
         """The same tool as part of a server."""

@@ -41,8 +41,12 @@ class Teller:
         return result.value
 
     def items(self, tool: str, **arguments: Any) -> list[dict[str, Any]]:
-        """The items of a list that must succeed."""
-        found: list[dict[str, Any]] = self.call(tool, **arguments)["items"]
+        """The items of a list that must succeed: of every page, or of the first if a `limit` is named."""
+        page = self.call(tool, **arguments)
+        found: list[dict[str, Any]] = page["items"]
+        while "limit" not in arguments and page.get("next_cursor"):
+            page = self.call(tool, **arguments, cursor=page["next_cursor"])
+            found = [*found, *page["items"]]
         return found
 
     def refused(self, expected: str, tool: str, **arguments: Any) -> None:

@@ -7,16 +7,16 @@ from palaestra.mcp_servers.iot_devices.models import AlarmCode, PairingLabel
 
 
 def _device(tell: Teller, kind: str, name: str, **filters: str) -> str:
-    found = tell.items("list_devices", kind=kind, limit=100, **filters)
+    found = tell.items("list_devices", kind=kind, **filters)
     return str(next(device["device_id"] for device in found if device["name"] == name))
 
 
 def _room(tell: Teller, name: str) -> str:
-    return str(next(room["room_id"] for room in tell.items("list_home_rooms", limit=100) if room["name"] == name))
+    return str(next(room["room_id"] for room in tell.items("list_home_rooms") if room["name"] == name))
 
 
 def _scene(tell: Teller, name: str) -> str:
-    return str(next(scene["scene_id"] for scene in tell.items("list_scenes", limit=100) if scene["name"] == name))
+    return str(next(scene["scene_id"] for scene in tell.items("list_scenes") if scene["name"] == name))
 
 
 def _light(tell: Teller, room: str) -> str:

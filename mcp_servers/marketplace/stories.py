@@ -54,17 +54,16 @@ def _others(tell: Teller) -> Others:
     user = _user(tell)
     standing = [row["listing_id"] for row in tell.items("list_bids", bidder_id=user["seller_id"], status="standing")]
     beaten = tell.items("list_bids", bidder_id=user["seller_id"], status="outbid")[0]["listing_id"]
+    ends = {row["listing_id"]: row["ends_at"] for row in tell.items("list_listings", status="open")}
+    over, late, led = sorted(standing, key=lambda key: (str(ends[key]), key))
     running = [row for row in tell.items("browse_auctions") if not row["is_own"]]
-    led, late = (
-        next(row["listing_id"] for row in found if row["listing_id"] in standing) for found in (running[::-1], running)
-    )
     return Others(
         next(row["listing_id"] for row in running if not row["bids"] and row["least_next_bid"] <= 2_500),
         tell.items("browse_auctions", watched_only=True)[0]["listing_id"],
         led,
         late,
         beaten,
-        next(key for key in standing if key not in (led, late)),
+        over,
         next(row["listing_id"] for row in running if row["least_next_bid"] == user["balance"] + 10_000),
     )
 
@@ -116,9 +115,9 @@ def free_the_money(tell: Teller) -> None:
     """A bid is retracted, the rival leads again, and the money pays for something dearer."""
     other = _others(tell)
     dear = _auction(tell, other.dear)["start_price"]
-    leader = _auction(tell, other.led)["highest_bidder_id"]
-    tell.call("retract_bid", bid_id=_standing(tell, other.led))
-    assert _auction(tell, other.led)["highest_bidder_id"] != leader  # noqa: S101
+    retracted = _standing(tell, other.led)
+    tell.call("retract_bid", bid_id=retracted)
+    assert _standing(tell, other.led) != retracted  # noqa: S101
     tell.call("place_bid", listing_id=other.dear, amount=dear)
     tell.call("create_listing_watch", listing_id=other.led)
     tell.call("conclude_auction", listing_id=other.over)

@@ -33,7 +33,7 @@ def _short_of_credit(tell: Teller, *, part_paid: bool) -> tuple[str, str]:
     clients = _clients(tell)
     sent = next(
         invoice
-        for invoice in tell.items("list_invoices", status="sent", limit=100)
+        for invoice in tell.items("list_invoices", status="sent")
         if clients[invoice["client_id"]]["credit_limit"] < AMPLE and (invoice["amount_paid"] > 0) == part_paid
     )
     (draft,) = tell.items("list_invoices", status="draft", client_id=sent["client_id"])
@@ -46,7 +46,7 @@ def _payment_of(tell: Teller, invoice_id: str) -> dict[str, Any]:
 
 def _large(tell: Teller) -> dict[str, Any]:
     """The captured payment that is worth more than the merchant's balance."""
-    paid = tell.items("list_payments", status="captured", limit=100)
+    paid = tell.items("list_payments", status="captured")
     recent = [payment for payment in paid if payment["authorised_at"] > "2026-01-01"]
     return max(recent, key=lambda payment: int(payment["amount"]))
 
@@ -58,7 +58,7 @@ def _authorised(tell: Teller, *, fresh: bool) -> dict[str, Any]:
 
 def _failed(tell: Teller, event: str) -> list[str]:
     """Failed deliveries of an event, oldest first."""
-    failed = tell.items("list_webhook_deliveries", status="failed", limit=100)
+    failed = tell.items("list_webhook_deliveries", status="failed")
     found = sorted((row for row in failed if row["event"] == event), key=lambda row: int(row["sequence"]))
     return [row["webhook_delivery_id"] for row in found]
 
@@ -115,9 +115,7 @@ def give_money_back(tell: Teller) -> None:
     assert _payment_of(tell, large["invoice_id"])["refunded"] == large["amount"]  # noqa: S101
     tell.refused("payment_is_refundable", "refund_payment", **{**refund, "amount": 1})
     old = next(
-        payment
-        for payment in tell.items("list_payments", status="captured", limit=100)
-        if payment["authorised_at"] < "2025-12-01"
+        payment for payment in tell.items("list_payments", status="captured") if payment["authorised_at"] < "2025-12-01"
     )
     tell.refused("refund_is_in_time", "refund_payment", payment_id=old["payment_id"], amount=1, reason="duplicate")
 

@@ -37,7 +37,7 @@ def test_calls_that_need_no_order_are_no_chain() -> None:
         tell.call("open_box", box_id=second)
 
     (problem,) = problems_of(open_two)
-    assert "shelf/open_two/seed 0: succeeds in the order open_box, open_box as well" in problem
+    assert "shelf/open_two/seed 0, default: succeeds in the order open_box, open_box as well" in problem
 
 
 def test_a_call_that_only_follows_another_leaves_two_orders() -> None:
