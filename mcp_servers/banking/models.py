@@ -73,7 +73,7 @@ class Transfer(Base):
     amount: Mapped[int] = money(minimum=1)
     purpose: Mapped[str] = text(140, default="")
     status: Mapped[str] = choice("completed", "scheduled", "cancelled", "disputed", role=Role.GUARDED)
-    due_at: Mapped[int] = instant("when it was or will be carried out")
+    due_at: Mapped[int] = instant("when it will be carried out; the day it was booked on once it is")
     created_at: Mapped[int] = instant(fill="create")
 
 

@@ -20,7 +20,8 @@ from palaestra.mcp_servers.framework.validation import Args
 from palaestra.mcp_servers.framework.values import PRIVATE, Amount, Instant, Key, Line
 
 LARGE_PAYMENT: Final = 100_000
-DISPUTE_SECONDS: Final = 60 * 86_400
+DAY: Final = 86_400
+DISPUTE_SECONDS: Final = 60 * DAY
 
 TransferView = view(Transfer)
 CardView = view(Card)
@@ -139,7 +140,7 @@ def _pay(db: Database, sources: EpisodeSources, account_id: str, payee_id: str, 
     db.update(Account, account_id, balance=account["balance"] - amount)
     return db.insert(
         Transfer, account_id=account_id, payee_id=payee_id, amount=amount, purpose=purpose, status="completed",
-        due_at=sources.now,
+        due_at=sources.now // DAY * DAY,
     )  # fmt: skip
 
 

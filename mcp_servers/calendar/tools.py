@@ -263,7 +263,7 @@ class SnoozeArgs(Args):
 @verb(requires=[reminder_is_set, event_is_not_over], returns=EventView)
 def snooze_event_reminder(db: Database, sources: EpisodeSources, args: SnoozeArgs) -> Row:
     """Let an event's reminder ring again some minutes from now."""
-    return db.update(Event, args.event_id, remind_at=sources.now + args.minutes * 60)
+    return db.update(Event, args.event_id, remind_at=sources.now // 60 * 60 + args.minutes * 60)
 
 
 class RecurrenceArgs(Args):

@@ -219,7 +219,7 @@ def lock_file(db: Database, sources: EpisodeSources, args: LockFileArgs) -> Row:
     """Keep a file that you may write for yourself: nobody else changes, moves or removes it until the lock runs out."""
     place, user = existing(db, args.path), current_user(db)
     demand(user, place.trail[-1], WRITE, place.path)
-    until = sources.now + args.minutes * 60
+    until = sources.now // 60 * 60 + args.minutes * 60
     set_lock(db, place.trail[-1]["node_id"], user["user_id"], until)
     return {"path": place.path, "locked_by": user["login"], "locked_until": until}
 

@@ -18,6 +18,7 @@ from palaestra.mcp_servers.framework.stories import Teller, Told
 
 SHORTEST: Final = 2
 LONGEST: Final = 5
+DELAY_S: Final = 3
 
 
 def tell_chain(episode: Episode, chain: Story, server: ToolServer) -> list[Told]:
@@ -41,6 +42,12 @@ def check_chain(episode: Episode, chain: Story, server: ToolServer) -> Iterator[
         return
     if not succeeds(episode, calls):
         yield "does not succeed without what happens between its WRITEs; a chain does not wait"
+    goal = episode.digest()
+    if succeeds(episode, calls, pause_s=DELAY_S) and episode.digest() != goal:
+        yield (
+            f"reaches another goal when each call is made {DELAY_S} s later; declare times that follow from the moment "
+            "of a call volatile"
+        )
     for order in permutations(calls):
         if _said(order) != _said(calls) and succeeds(episode, order):
             names = ", ".join(told.tool for told in order)
@@ -52,7 +59,11 @@ def _said(calls: Sequence[Told]) -> list[tuple[str, dict[str, Any]]]:
     return [(told.tool, told.arguments) for told in calls]
 
 
-def succeeds(episode: Episode, calls: Sequence[Told]) -> bool:
-    """Whether the same calls in this order all succeed from the seed."""
+def succeeds(episode: Episode, calls: Sequence[Told], *, pause_s: int = 0) -> bool:
+    """Whether the same calls in this order all succeed from the seed, with a pause before each."""
     episode.reset()
-    return not any(dispatch(episode, told.tool, told.arguments).is_error for told in calls)
+    for told in calls:
+        episode.advance_clock(pause_s)
+        if dispatch(episode, told.tool, told.arguments).is_error:
+            return False
+    return True

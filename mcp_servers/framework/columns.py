@@ -4,7 +4,8 @@ A column's role says who may write it:
 
     domain      generated tools and verbs
     guarded     verbs only (status, balance, stock, owner), or a generated tool could write the goal itself
-    volatile    the framework (created_at, updated_at); not part of the goal digest
+    volatile    the framework (created_at, updated_at) and verbs; not part of the goal digest: times that follow from
+                the moment of a call, so that who gets there a second later gets to the same goal
     opaque_id   the id source, once
 
 Money is an integer number of minor units. A time is an integer number of seconds in the database and an ISO 8601 UTC

@@ -125,7 +125,7 @@ class Sensor(Base):
     reading: Mapped[int] = integer(
         "in tenths of a degree Celsius, percent, or parts per million", minimum=0, maximum=10_000, role=Role.GUARDED
     )
-    calibrated_at: Mapped[int] = instant(role=Role.GUARDED)
+    calibrated_at: Mapped[int] = instant(role=Role.VOLATILE)
     __table_args__ = (UniqueConstraint("room_id", "kind"), STRICT)
 
 

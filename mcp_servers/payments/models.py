@@ -116,7 +116,7 @@ class WebhookDelivery(Base):
     status: Mapped[str] = choice("delivered", "failed", "abandoned", role=Role.GUARDED)
     attempts: Mapped[int] = integer(maximum=5, default=0, role=Role.GUARDED)
     last_error: Mapped[str] = text(140, default="", role=Role.GUARDED)
-    last_attempt_at: Mapped[int] = instant(role=Role.GUARDED)
+    last_attempt_at: Mapped[int] = instant(role=Role.VOLATILE)
     __table_args__ = (UniqueConstraint("webhook_endpoint_id", "sequence"), STRICT)
 
 

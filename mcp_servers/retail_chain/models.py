@@ -76,7 +76,7 @@ class StoreShipment(Base):
     store_item_id: Mapped[str] = reference("store_item.store_item_id", role=Role.GUARDED)
     quantity: Mapped[int] = integer(minimum=1, unit="pieces", role=Role.GUARDED)
     status: Mapped[str] = choice("in_transit", "received", role=Role.GUARDED)
-    arrives_at: Mapped[int] = instant(role=Role.GUARDED)
+    arrives_at: Mapped[int] = instant(role=Role.VOLATILE)
     note: Mapped[str] = text(140, "of the sender", default="", role=Role.GUARDED)
 
 

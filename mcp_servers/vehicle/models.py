@@ -125,7 +125,7 @@ class Drive(Base):
     distance_m: Mapped[int] = integer(unit="metres", role=Role.GUARDED)
     energy_wh: Mapped[int] = integer(unit="watt-hours", role=Role.GUARDED)
     seconds: Mapped[int] = integer("time on the move", role=Role.GUARDED)
-    started_at: Mapped[int] = instant(role=Role.GUARDED)
+    started_at: Mapped[int] = instant(role=Role.VOLATILE)
     __table_args__ = (
         Index("one_drive_under_way", "status", unique=True, sqlite_where=literal_column("status = 'under_way'")),
         STRICT,
@@ -141,7 +141,7 @@ class ChargeSession(Base):
     energy_wh: Mapped[int] = integer(minimum=1, unit="watt-hours", role=Role.GUARDED)
     cost: Mapped[int] = money(role=Role.GUARDED)
     seconds: Mapped[int] = integer(role=Role.GUARDED)
-    started_at: Mapped[int] = instant(role=Role.GUARDED)
+    started_at: Mapped[int] = instant(role=Role.VOLATILE)
 
 
 class ServiceRecord(Base):

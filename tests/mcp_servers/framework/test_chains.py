@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from palaestra.mcp_servers.framework.chains import tell_chain
 from palaestra.mcp_servers.framework.conformance import check_server
+from palaestra.mcp_servers.framework.episode_sources import EpisodeSources
 from palaestra.mcp_servers.framework.episodes import EpisodeStore
 from palaestra.mcp_servers.framework.server import Story
+from palaestra.mcp_servers.framework.spec import verb, view
+from palaestra.mcp_servers.framework.sql import Database, Row
 from palaestra.mcp_servers.framework.stories import Teller
-from tests.mcp_servers.shelf import build_shelf, fill_one
+from tests.mcp_servers.shelf import Box, BoxArgs, box_is_open, build_shelf, fill_one
 
 
 def problems_of(chain: Story) -> list[str]:
@@ -85,6 +88,21 @@ def test_a_refusal_or_a_wait_does_not_belong_in_a_chain() -> None:
 
     assert "a WRITE that is refused" in problems_of(refused)[0]
     assert "should succeed" in problems_of(failing)[0]
+
+
+def test_a_goal_that_depends_on_the_second_is_found() -> None:
+    @verb(requires=[box_is_open], returns=view(Box))
+    def stamp_box(db: Database, sources: EpisodeSources, args: BoxArgs) -> Row:
+        """Note when the box was packed."""
+        return db.update(Box, args.box_id, packed_at=sources.now)
+
+    def stamp(tell: Teller) -> None:
+        box = boxes(tell)[0]
+        tell.call("open_box", box_id=box)
+        tell.call("stamp_box", box_id=box)
+
+    found = check_server(build_shelf(stamp_box, chains=(stamp,)), seeds=(0,))
+    assert any("reaches another goal when each call is made 3 s later" in problem for problem in found)
 
 
 def test_a_chain_that_lives_on_what_happens_between_its_calls_is_found() -> None:
