@@ -71,7 +71,7 @@ def serve(
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="End with the process that started this; stdio always does (Linux).")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No log line per call.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings only.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Name the tool servers and leave.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -109,7 +109,8 @@ def _run(as_json: bool, **options: Any) -> None:
         wrong = [f"--{found['loc'][0]}: {found['msg']}" for found in error.errors(include_input=False)]
         raise ConfigError("option", "; ".join(wrong).replace("_", "-")) from None
     # Over stdio, standard output is the wire.
-    run(settings, lambda serving: _announce(serving, as_json, err=settings.transport == "stdio"))
+    stdio = settings.transport == "stdio"
+    run(settings, lambda serving: None if stdio and not settings.log_calls else _announce(serving, as_json, err=stdio))
 
 
 def _announce(serving: Serving, as_json: bool, *, err: bool) -> None:

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import httpx2
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 
 from palaestra.mcp_servers.errors import ConfigError, ToolError
 from palaestra.mcp_servers.framework.episodes import REFERENCE_TIME
@@ -195,22 +193,3 @@ class RemoteEpisode:
 
     async def _run(self, operation: str, **arguments: Any) -> dict[str, Any]:
         return await self.control.run(operation, handle=self.handle, principal=self.principal, **arguments)
-
-
-@asynccontextmanager
-async def connect(endpoint: str, token: str | None = None, *, mode: str = "auto") -> AsyncIterator[Client]:
-    """A client connected to an endpoint, for `RemoteEpisode.door`.
-
-    Args:
-        endpoint: URL of `/mcp` or `/mcp/<server>`.
-        token: bearer token of the principal.
-        mode: as `mcp.Client`'s: "auto", a revision, or "legacy".
-
-    Raises: ToolError "unavailable" if it cannot be reached.
-    """
-    headers = {} if token is None else {"authorization": f"Bearer {token}"}
-    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
-    async with httpx2.AsyncClient(headers=headers, timeout=DEADLINE_S, limits=limits) as http:
-        client = Client(streamable_http_client(endpoint, http_client=http), mode=mode)
-        async with client:
-            yield client

@@ -25,8 +25,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 from palaestra.mcp_servers.catalog import CATALOG, load_server
 from palaestra.mcp_servers.errors import ToolError
-from palaestra.mcp_servers.transports.control_client import ControlClient, connect
-from palaestra.mcp_servers.transports.wire import WireDoor
+from palaestra.mcp_servers.transports.control_client import ControlClient
+from palaestra.mcp_servers.transports.wire import WireDoor, connect
 from tests.cli.conftest import ENVIRONMENT, Command
 
 TOKEN = "secret-secret-secret"  # noqa: S105 - of a test
@@ -282,7 +282,7 @@ def test_a_state_file_keeps_the_default_episode(tmp_path: Path, ended_by: signal
 
 def test_stdio_serves_one_episode_for_the_life_of_the_process(tmp_path: Path) -> None:
     words = ["-W", "error", "-m", "palaestra", "serve", "--transport", "stdio", "--servers", "calendar", "--seed", "3",
-             "--state", str(tmp_path / "mine"), "--quiet"]  # fmt: skip
+             "--state", str(tmp_path / "mine")]  # fmt: skip
 
     async def run(mode: str) -> int:
         parameters = StdioServerParameters(command=sys.executable, args=words, env=dict(os.environ))

@@ -18,8 +18,8 @@ from palaestra.mcp_servers.framework.carriers import (
 from palaestra.mcp_servers.framework.episodes import Episode, EpisodeStore
 from palaestra.mcp_servers.framework.faults import Fault
 from palaestra.mcp_servers.framework.leases import Limits
-from palaestra.mcp_servers.transports.control_client import connect
 from palaestra.mcp_servers.transports.http import HttpSettings, build_http_app
+from palaestra.mcp_servers.transports.wire import connect
 from tests.mcp_servers.conftest import HandClock
 from tests.mcp_servers.transports.conftest import ALICE, BOB, ERAS, Run
 from tests.mcp_servers.transports.test_doors import stdio

@@ -17,9 +17,10 @@ from palaestra.mcp_servers.framework.dispatch import dispatch
 from palaestra.mcp_servers.framework.episodes import EpisodeStore
 from palaestra.mcp_servers.framework.leases import Limits
 from palaestra.mcp_servers.transports.control_app import build_control_app
-from palaestra.mcp_servers.transports.control_client import ControlClient, RemoteEpisode, connect
+from palaestra.mcp_servers.transports.control_client import ControlClient, RemoteEpisode
 from palaestra.mcp_servers.transports.control_pool import ControlPool
 from palaestra.mcp_servers.transports.service import Service
+from palaestra.mcp_servers.transports.wire import connect
 from tests.mcp_servers.conftest import HandClock
 from tests.mcp_servers.transports.conftest import Run
 

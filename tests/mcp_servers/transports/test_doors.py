@@ -21,11 +21,11 @@ from palaestra.mcp_servers.catalog import load_servers
 from palaestra.mcp_servers.errors import ConfigError, ToolError
 from palaestra.mcp_servers.framework.episodes import EpisodeStore
 from palaestra.mcp_servers.framework.mcp_adapter import build_protocol_server
-from palaestra.mcp_servers.transports.control_client import ControlClient, connect
+from palaestra.mcp_servers.transports.control_client import ControlClient
 from palaestra.mcp_servers.transports.http import HttpSettings, build_http_app
 from palaestra.mcp_servers.transports.local import LocalDoor
 from palaestra.mcp_servers.transports.service import Service
-from palaestra.mcp_servers.transports.wire import WireDoor
+from palaestra.mcp_servers.transports.wire import WireDoor, connect
 from tests.mcp_servers.transports.conftest import ALICE, BOB, ERAS
 from tests.mcp_servers.transports.scripts import SEED, Script, logged, scripts, seen
 
