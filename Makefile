@@ -8,15 +8,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help train test check bench clean
+.PHONY: help train test check conformance bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make train   install into .venv, train the embedded policy on Sokoban, write runs/sokoban-0/report.html"
-	@echo "make test    install the tools for development too, run the whole test suite"
-	@echo "make check   style, types and layers: ruff, mypy, import-linter"
-	@echo "make bench   measure every promised number beside its peer"
-	@echo "make clean   remove .venv, caches and build results; runs/ is kept"
+	@echo "make train        install into .venv, train the embedded policy on Sokoban, write runs/sokoban-0/report.html"
+	@echo "make test         install the tools for development too, run the whole test suite"
+	@echo "make check        style, types and layers: ruff, mypy, import-linter"
+	@echo "make conformance  the official MCP conformance suite, both protocol revisions (needs npm)"
+	@echo "make bench        measure every promised number beside its peer"
+	@echo "make clean        remove .venv, caches and build results; runs/ is kept"
 
 train: $(VENV)/.train
 	$(BIN)/palaestra train sokoban
@@ -32,6 +33,13 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The suite and the Node it runs on are pinned with their hashes; none of their install scripts is run.
+conformance: $(VENV)/.dev
+	npm ci --prefix tests/conformance --ignore-scripts --no-audit --no-fund --loglevel=error
+	@test -x tests/conformance/node_modules/.bin/node || { echo "the suite's Node is pinned for Linux on x64 and arm64" \
+		"only; this is $$(uname -sm)" >&2; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/conformance/test_official_suite.py
+
 bench: $(VENV)/.bench
 	@for name in $$($(BIN)/python -c 'from palaestra.benchmarks.catalog import CATALOG; print(*CATALOG)'); do \
 		$(BIN)/palaestra bench "$$name" || exit 1; \
@@ -39,7 +47,7 @@ bench: $(VENV)/.bench
 
 clean:
 	rm -rf $(VENV) build dist htmlcov .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
-		.coverage .coverage.* src/palaestra.egg-info
+		tests/conformance/node_modules .coverage .coverage.* src/palaestra.egg-info
 	find . -path ./runs -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 $(BIN)/pip:
