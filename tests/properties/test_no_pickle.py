@@ -130,7 +130,8 @@ def test_a_pickle_planted_in_the_store_is_data_or_refused(tmp_path: Path, make_g
 def sources() -> Iterator[Path]:
     """Every Python file of the project, tests included; without the links that lead to them again."""
     for layer in (*LAYERS, "tests"):
-        for folder, _, names in os.walk(ROOT / layer, followlinks=False):
+        for folder, folders, names in os.walk(ROOT / layer, followlinks=False):
+            folders[:] = [name for name in folders if name != "node_modules"]
             yield from (Path(folder) / name for name in sorted(names) if name.endswith(".py"))
 
 
