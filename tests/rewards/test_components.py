@@ -12,7 +12,7 @@ from palaestra.rewards import format as answer_format
 from palaestra.rewards import outcome
 from palaestra.rewards.compose import Invalid, InvalidReason, RewardBreakdown
 from palaestra.rewards.potential import progress
-from palaestra.rewards.recipe import COMPONENTS, RewardRecipe
+from palaestra.rewards.recipe import GAME_COMPONENTS, RewardRecipe
 
 
 def test_success_is_paid_once_at_the_end() -> None:
@@ -90,7 +90,7 @@ def test_the_task_mix_adds_up() -> None:
     assert reward.total == pytest.approx(1.74)
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
+@pytest.mark.parametrize("name", GAME_COMPONENTS)
 def test_every_listed_component_can_be_built(name: str) -> None:
     reward = RewardRecipe(components={name: 1.0}).build()(trajectory(distances=(3, 2, 1, 0)))
     assert isinstance(reward, RewardBreakdown)
