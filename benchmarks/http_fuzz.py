@@ -29,6 +29,7 @@ TARGET_GROWTH: Final = 0.10
 IN_FLIGHT: Final = 32
 PATIENCE_S: Final = 0.5
 
+SERVERS: Final = ("banking", "calendar")
 _HANDLE: Final = b"A" * 43
 _SESSION: Final = "0" * 32
 """Stand for a real handle and a real session id of the same lengths."""
@@ -54,7 +55,7 @@ _PATHS: Final = ("/mcp", "/mcp/banking", "/metrics", "/healthz", "/", "/mcp/", "
 
 def run(quick: bool, seed: int) -> dict[str, Any]:
     """How many of the inputs broke the door."""
-    with Service(["banking", "calendar"], options=["--legacy-sessions", "--signed-urls"]) as service:
+    with Service(SERVERS, options=["--legacy-sessions", "--signed-urls"]) as service:
         found = asyncio.run(attack(service, QUICK if quick else INPUTS, seed))
         ended = service.process.poll() is not None
         noise = service.said()
@@ -88,24 +89,35 @@ async def _send_all(service: Service, handle: str, inputs: int, seed: int) -> tu
         nonlocal session
         for number, data in source:
             if number % 100 == 0:
-                session = await open_session(service.url, session)
+                await end_session(http, service.url, session)
+                session = await open_session(http, service.url)
             real = data.replace(_HANDLE, handle.encode()).replace(_SESSION.encode(), session.encode())
-            status = await _send(str(address.hostname), int(address.port or 0), real)
+            status, opened = await _send(str(address.hostname), int(address.port or 0), real)
             statuses[status] += 1
+            if opened is not None and opened != session:
+                await end_session(
+                    http, service.url, opened
+                )  # what stays open is no leak, but it is no input's memory either
             if status.startswith("5") or status == "silence":
                 broken.append(f"{number} {status}: {data[:200]!r}")
 
-    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+    async with httpx2.AsyncClient() as http:
+        await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
     return statuses, broken
 
 
-async def open_session(url: str, last: str) -> str:
-    """A 2025-11-25 session's id; the last one is ended."""
-    async with httpx2.AsyncClient(headers={"accept": "application/json, text/event-stream"}) as http:
-        await http.delete(url, headers={"mcp-session-id": last})
-        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "fuzz", "version": "1"}}
-        opening = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-        return str((await http.post(url, json=opening)).headers["mcp-session-id"])
+async def end_session(http: httpx2.AsyncClient, url: str, session: str) -> None:
+    """End a session of the door or of one server's."""
+    for path in ("", f"/{SERVERS[0]}"):
+        await http.delete(url + path, headers={"mcp-session-id": session})
+
+
+async def open_session(http: httpx2.AsyncClient, url: str) -> str:
+    """A 2025-11-25 session's id."""
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "fuzz", "version": "1"}}
+    opening = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    answer = await http.post(url, json=opening, headers={"accept": "application/json, text/event-stream"})
+    return str(answer.headers["mcp-session-id"])
 
 
 def make_inputs(count: int, seed: int) -> Iterator[bytes]:
@@ -201,16 +213,16 @@ def _huge(rng: np.random.Generator) -> bytes:
     return _request(rng, body)
 
 
-async def _send(host: str, port: int, data: bytes) -> str:
-    """The status of the answer, "closed" if the door hung up, "silence" if it did neither in time."""
+async def _send(host: str, port: int, data: bytes) -> tuple[str, str | None]:
+    """The status of the answer, "closed" if the door hung up, "silence" if neither in time; and a session's id."""
     try:
         async with asyncio.timeout(DEADLINE_S):
             return await _exchange(host, port, data)
     except TimeoutError:
-        return "silence"
+        return "silence", None
 
 
-async def _exchange(host: str, port: int, data: bytes) -> str:
+async def _exchange(host: str, port: int, data: bytes) -> tuple[str, str | None]:
     reader, writer = await asyncio.open_connection(host, port)
     answer = b""
     try:
@@ -225,7 +237,8 @@ async def _exchange(host: str, port: int, data: bytes) -> str:
     finally:
         writer.close()
     status = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
-    return status[1].decode() if status else "closed"
+    opened = re.search(rb"\r\nmcp-session-id: ([0-9a-f]{32})\r\n", answer)
+    return status[1].decode() if status else "closed", None if opened is None else opened[1].decode()
 
 
 def resident_kib(pid: int) -> int:

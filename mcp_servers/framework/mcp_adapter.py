@@ -58,9 +58,11 @@ class _Adapter:
         self._tools = {name: _advertise(spec) for name, spec in self._specs.items()}
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
-        """What the SDK's header validation asks for, without a listing per request."""
-        tool = self._tools.get(name)
-        return None if tool is None else tool.input_schema
+        """What the SDK's header validation asks for: no tool of ours takes arguments from headers, so there is none.
+
+        Without this it would list all tools, or search the tool's schema, at every call.
+        """
+        return None
 
     async def list_tools(self, ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         """What the episode may see; everything if the request names none, as the SDK's own listings do not."""

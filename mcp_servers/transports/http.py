@@ -7,14 +7,15 @@ State lives in this process: to grow, run several services, each with its own ep
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
+import anyio
 from mcp.server.lowlevel import Server
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +28,8 @@ from palaestra.mcp_servers.transports.gate import HEALTH, LOCAL_HOSTS, Gate, ans
 from palaestra.mcp_servers.transports.observing import Metrics
 
 Extend = Callable[[Server[dict[str, Any]]], None]
+
+_SESSION: Final = SESSION_HEADER.encode()
 
 
 class HttpSettings(BaseModel):
@@ -76,7 +79,7 @@ def build_http_app(
     if settings.default_handle is not None and len(settings.tokens) > 1:
         raise ConfigError("shared_default", "a default episode would be shared by several principals; give one token")
     metrics = Metrics(store)
-    routes = [Route(HEALTH, answer_health), Route("/metrics", metrics.answer)]
+    doors: dict[str, ASGIApp] = {}
     protocol_servers: list[Server[dict[str, Any]]] = []
     for path, names in [("/mcp", tuple(store.servers)), *((f"/mcp/{name}", (name,)) for name in store.servers)]:
         seed, profile = settings.legacy_seed, settings.legacy_profile
@@ -94,7 +97,8 @@ def build_http_app(
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )  # fmt: skip
         protocol_servers.append(server)
-        routes += [Route(path, _Sessions(route.endpoint, legacy)) for route in app.routes if isinstance(route, Route)]
+        (route,) = (route for route in app.routes if isinstance(route, Route))
+        doors[path] = _Sessions(route.endpoint, legacy)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -104,37 +108,45 @@ def build_http_app(
             yield
 
     hosts = (*LOCAL_HOSTS, *settings.allowed_hosts)
-    return Gate(Starlette(routes=routes, lifespan=lifespan), hosts=hosts, tokens=settings.tokens)
+    others = Starlette(routes=[Route(HEALTH, answer_health), Route("/metrics", metrics.answer)], lifespan=lifespan)
+    return Gate(_Doors(doors, others), hosts=hosts, tokens=settings.tokens)
+
+
+class _Doors:
+    """Straight to the SDK's application of a path; a framework's routing and error pages cost more than a tool call."""
+
+    def __init__(self, doors: Mapping[str, ASGIApp], others: ASGIApp) -> None:
+        self._doors, self._others = doors, others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the lifespan of the process."""
+        app = self._doors.get(scope["path"], self._others) if scope["type"] == "http" else self._others
+        await app(scope, receive, send)
 
 
 class _Sessions:
-    """What the SDK leaves to us about 2025-11-25 sessions: their episodes, and requests they end under.
+    """What the SDK leaves to us about 2025-11-25 sessions: their episodes end with them, their requests take turns.
 
-    A request in flight when its session is ended by another gets 500 from the SDK; the revision says 404.
+    The SDK answers 500 to two requests of one session that have the same id, and to one whose session another ends.
     """
 
     def __init__(self, app: ASGIApp, legacy: LegacySessions | None) -> None:
         self._app, self._legacy = app, legacy
+        self._turns: weakref.WeakValueDictionary[str, anyio.Lock] = weakref.WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        session = Request(scope).headers.get(SESSION_HEADER)
-        if session is None:
+        named = [value for name, value in scope["headers"] if name == _SESSION]
+        if not named or scope["method"] == "GET":  # a stream, which stays open
             await self._app(scope, receive, send)
             return
-        held: Message | None = None
+        session = named[0].decode("latin-1")
+        turn = self._turns.setdefault(session, anyio.Lock())
 
         async def watch(message: Message) -> None:
-            nonlocal held
-            if message["type"] == "http.response.start" and message["status"] == 500:
-                held = message  # the body says why
-                return
-            if held is not None:
-                ended = b"Session terminated" in message.get("body", b"")
-                await send({**held, "status": 404 if ended else 500})
-                held = None
-            if scope["method"] == "DELETE" and message.get("status") == 200 and self._legacy is not None:
+            if message.get("status") == 200 and scope["method"] == "DELETE" and self._legacy is not None:
                 self._legacy.end(session, str(scope.get(PRINCIPAL, "")))
             await send(message)
 
-        await self._app(scope, receive, watch)
+        async with turn:
+            await self._app(scope, receive, watch)

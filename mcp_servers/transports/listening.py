@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import h11
@@ -37,6 +37,35 @@ class Listener:
     socket: socket.socket
 
 
+class _WholeAnswers:
+    """A transport that sends what was written in one step of the event loop at once.
+
+    uvicorn writes an answer's headers and body one after the other: two system calls and two packets.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._written:
+            self._loop.call_soon(self._send)
+        self._written.append(data)
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._written:
+            whole = b"".join(self._written)
+            self._written.clear()
+            self._transport.write(whole)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class PatientProtocol(H11Protocol):
     """HTTP/1.1 that closes a connection whose headers take more than 5 s, or whose body pauses for 30 s.
 
@@ -47,7 +76,7 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected, and has to say what it wants."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _WholeAnswers(transport, self.loop)))
         self._timer = self.loop.call_later(HEADER_S, self._give_up)
 
     def data_received(self, data: bytes) -> None:

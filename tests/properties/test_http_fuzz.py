@@ -56,7 +56,7 @@ def test_a_session_that_ends_under_its_requests_answers_404() -> None:
         async with httpx2.AsyncClient(headers={"accept": "application/json, text/event-stream"}) as http:
             seen = set()
             for _ in range(30):
-                session = {"mcp-session-id": await open_session(url, "none")}
+                session = {"mcp-session-id": await open_session(http, url)}
                 requests = [http.post(url, json={**call, "id": number}, headers=session) for number in range(6)]
                 requests.insert(3, http.delete(url, headers=session))
                 seen |= {answer.status_code for answer in await asyncio.gather(*requests)}
