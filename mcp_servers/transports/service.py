@@ -33,6 +33,7 @@ class Service:
         servers: names; empty = all.
         options: further words of `palaestra serve`.
         deadline_s: for the start; with all servers it takes seconds.
+        log_calls: write a line per call to standard error; see `said`.
 
     Attributes:
         url: of its `/mcp`.
@@ -43,15 +44,17 @@ class Service:
     """
 
     def __init__(
-        self, servers: Sequence[str] = (), *, options: Sequence[str] = (), deadline_s: float = START_S
-    ) -> None:
+        self, servers: Sequence[str] = (), *, options: Sequence[str] = (), deadline_s: float = START_S,
+        log_calls: bool = False,
+    ) -> None:  # fmt: skip
         self._folder = Path(tempfile.mkdtemp(prefix="palaestra"))  # short and private: a socket's path is both
         token, control = self._folder / "token", self._folder / "control"
         self.control_token = secrets.token_urlsafe()
         token.write_text(self.control_token)
         self.control_url = f"unix:{control}"
-        words = ["--servers", ",".join(servers), "--port", "0", "--with-parent", "--quiet", "--json"]
+        words = ["--servers", ",".join(servers), "--port", "0", "--with-parent", "--json"]
         words += ["--control-socket", str(control), "--control-token-file", str(token), *options]
+        words += [] if log_calls else ["--quiet"]
         with (self._folder / "errors").open("wb") as said:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "palaestra", "serve", *words],
