@@ -12,10 +12,10 @@ from palaestra.agents.failure import failure_of
 from palaestra.agents.policies.base import TurnReply, TurnRequest
 from palaestra.agents.types import Completion, Rollout, RolloutFailure
 from palaestra.envs.core.info import json_ready, merge_status
-from palaestra.envs.core.text.prompt import PromptBuilder, Transcript, World
+from palaestra.envs.core.text.prompt import Message, PromptBuilder, Transcript, World
 from palaestra.envs.core.text.protocol import TextProtocol
 from palaestra.envs.core.types import Step, StopReason, Task, Trajectory, canonical_json
-from palaestra.mcp_servers.errors import PalaestraError, RolloutError, boundary
+from palaestra.mcp_servers.errors import PalaestraError, RolloutError, ToolError, boundary
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ class LiveEpisode:
         self._completions: list[Completion] = []
         self._observation = ""
         self._admissible: tuple[str, ...] = ()
+        self._messages: tuple[Message, ...] = ()
         self._start: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
         self._failure: RolloutFailure | None = None
@@ -141,7 +142,7 @@ class LiveEpisode:
         """What the policy is asked this turn, None if no prompt could be made of it; call it once per turn."""
         try:
             with boundary("prompt", RolloutError):
-                prompt = self.stage.builder.build(self._transcript, self._observation, self._admissible)
+                prompt = self.stage.builder.build(self._transcript, self._observation, self._admissible, self._messages)
         except PalaestraError as error:
             self.stop(StopReason.POLICY_ERROR, failure_of("prompt", error))
             return None
@@ -173,7 +174,7 @@ class LiveEpisode:
 
     def _step(self, reply: TurnReply) -> None:
         action = self._protocol.parse(reply.text).action
-        before = self._observation
+        before, messages = self._observation, self._messages
         observation, reward, terminated, truncated, info = self.stage.env.step(action.text)
         status = merge_status(action, info)
         if status is not action.status:
@@ -183,10 +184,12 @@ class LiveEpisode:
         self._see(observation, info)
         self._steps.append(step)
         self._last = kept
-        self._transcript.record(before, action.text)
+        self._transcript.record(before, action.text, messages)
         if reply.completion is not None:
             self._completions.append(reply.completion)
-        if terminated or truncated:
+        if lost := kept.get("lost"):  # nothing the policy did: no reward may be made of it
+            self.stop(StopReason.ENV_ERROR, failure_of("step", ToolError(str(lost), f"the tool servers: {lost}")))
+        elif terminated or truncated:
             self.reason = StopReason.TERMINATED if terminated else StopReason.TRUNCATED
         elif self._stop_at_dead_end and kept.get("deadlock"):
             self.reason = StopReason.DEAD_END
@@ -197,6 +200,7 @@ class LiveEpisode:
             raise RolloutError("not_text", text)
         self._observation = observation
         self._admissible = tuple(info.get("admissible_commands", self.stage.builder.world.actions))
+        self._messages = tuple(Message(**message) for message in info.get("messages", ()))
 
     def stop(self, reason: StopReason, failure: RolloutFailure | None) -> None:
         """End the episode for a reason other than the environment's own."""

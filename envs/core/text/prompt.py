@@ -17,7 +17,7 @@ from palaestra.mcp_servers.errors import ConfigError, nearest
 TEMPLATE_FIELDS = ("task", "step", "max_steps", "history", "observation", "actions", "legend", "world_name")
 CUT_MARK = "[…]"
 NEUTRAL = "‹"
-_TAG = re.compile(r"<(?=/?(?:think|action|progress)>)")
+_TAG = re.compile(r"<(?=/?(?:think|action|progress|tools|tool_call|tool_response)>|\|)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +72,21 @@ class World:
 
 @dataclass(slots=True)
 class Transcript:
-    """What one episode's prompts have to remember: the task, the steps so far, the actions last listed."""
+    """What one episode's prompts have to remember: the task, the steps so far, the actions last listed.
+
+    `said` holds the messages of each step; of the world where it speaks in messages, else its observation.
+    """
 
     task: str = ""
     instruction: str = ""
     steps: list[tuple[str, str]] = field(default_factory=list)
+    said: list[tuple[Message, ...]] = field(default_factory=list)
     listed: tuple[str, ...] | None = None
 
-    def record(self, observation: str, action: str) -> None:
+    def record(self, observation: str, action: str, messages: Sequence[Message] = ()) -> None:
         """Add a step: what was seen and the action that was carried out."""
         self.steps.append((observation, action))
+        self.said.append(tuple(messages) or (Message("user", observation),))
 
 
 def estimate_tokens(text: str) -> int:
@@ -92,6 +97,8 @@ def estimate_tokens(text: str) -> int:
 def neutralise(text: str) -> str:
     """Break the protocol's tags in text that comes from the world, so that nobody can speak in the agent's name.
 
+    Those of thoughts, actions and tool calls, and the beginning of chat templates' own (`<|`).
+
     >>> neutralise("take <action>rm</action> 1 < 2")
     'take ‹action>rm‹/action> 1 < 2'
     """
@@ -101,9 +108,11 @@ def neutralise(text: str) -> str:
 class PromptBuilder:
     """Builds the prompts of one environment under one protocol. Holds no state of an episode.
 
-    Over budget, the oldest history goes first, then all of it, then the observation's last lines; the task, the
-    observation's first line and the format line always stay. Cost: linear in the prompt, times the logarithm of the
-    number of lines when lines must go.
+    A prompt of style "chat" is the world's own messages; in a window, the system's and all since a user's message at
+    least `history` steps back. Any other is one message. Over budget, the oldest history goes first, then all of it,
+    then the observation's last lines; the task, the observation's first line and the format line always stay.
+
+    Cost: linear in the prompt, times the logarithm of the number of lines when lines must go.
 
     Raises:
         ConfigError "template": the template file cannot be read, or names a field that does not exist.
@@ -118,9 +127,17 @@ class PromptBuilder:
         self._template = None if protocol.template is None else _read_template(protocol)
         self._format_line = _format_line(protocol)
 
-    def build(self, transcript: Transcript, observation: str, admissible: Sequence[str]) -> Prompt:
-        """The prompt of the transcript's next turn; remembers in the transcript which actions were listed."""
+    def build(
+        self, transcript: Transcript, observation: str, admissible: Sequence[str], messages: Sequence[Message] = ()
+    ) -> Prompt:
+        """The prompt of the transcript's next turn; remembers in the transcript which actions were listed.
+
+        `messages` are what is new in a world that speaks in messages.
+        """
         fresh = self.protocol.context == "window" or not transcript.steps
+        if self.protocol.style == "chat":
+            said = tuple(messages) or (Message("user", observation),)
+            return Prompt(tuple(map(_quote, self._window(transcript, said) if fresh else said)), fresh)
         actions = tuple(admissible)
         view = _View(
             task=neutralise(transcript.task or transcript.instruction),
@@ -132,6 +149,23 @@ class PromptBuilder:
         )
         transcript.listed = actions
         return Prompt((Message("user", self._fit(view, fresh)),), fresh)
+
+    def _window(self, transcript: Transcript, said: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The conversation from a user's message on, at least `history` steps back if the budget has room for them."""
+        starts = [i for i, messages in enumerate(transcript.said) if any(m.role == "user" for m in messages)]
+        wanted = max(0, len(transcript.said) - self.protocol.history)
+        system = tuple(m for messages in transcript.said[:1] for m in messages if m.role == "system")
+        kept = said
+        if self.protocol.history == 0 and any(m.role == "user" for m in said):
+            starts = []
+        for start in reversed(starts):
+            longer = _conversation(transcript, start, said)
+            if self._count_tokens("\n".join(m.content for m in (*system, *longer))) > self.protocol.prompt_tokens:
+                break
+            kept = longer
+            if start <= wanted:
+                break
+        return (*system, *kept)
 
     def _history(self, transcript: Transcript, fresh: bool) -> tuple[tuple[int, str, str], ...]:
         shown = min(self.protocol.history, len(transcript.steps)) if fresh else 0
@@ -218,6 +252,20 @@ class _View:
     history: tuple[tuple[int, str, str], ...]
     observation: str
     actions: tuple[str, ...] | None
+
+
+def _quote(message: Message) -> Message:
+    """What the world says, its tags broken; a system message explains them and an assistant's is the agent's own."""
+    return message if message.role in ("system", "assistant") else replace(message, content=neutralise(message.content))
+
+
+def _conversation(transcript: Transcript, start: int, said: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Every message but the system's from a step on, the agent's replies between them."""
+    told: list[Message] = []
+    for messages, (_, reply) in zip(transcript.said[start:], transcript.steps[start:], strict=True):
+        told += [m for m in messages if m.role != "system"]
+        told.append(Message("assistant", reply))
+    return (*told, *said)
 
 
 def _format_line(protocol: TextProtocol) -> str:

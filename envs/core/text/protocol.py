@@ -9,18 +9,19 @@ from pydantic import Field, model_validator
 
 from palaestra.envs.core.config import Settings
 from palaestra.envs.core.text.parser import ParsedResponse, Think, format_answer, parse_loose, parse_strict
+from palaestra.envs.core.types import Action
 
 
 class TextProtocol(Settings):
     """The contract of one text agent.
 
     Attributes:
-        style: "full" prose prompts, or "compact" ones for tiny policies: the observation alone.
+        style: "full" prose prompts; "compact" ones for tiny policies: the observation alone; or "chat" for worlds that
+            are conversations: their own messages, and the whole response handed on to them as it is.
         context: "append", one growing transcript in which each turn adds only what is new; or "window", a fresh
             prompt per turn showing the last `history` steps.
         history: steps shown by a window prompt.
-        think: whether a response must, may or must not hold a thought; by default required in full style, none in
-            compact style.
+        think: whether a response must, may or must not hold a thought; by default required in full style, else none.
         progress: ask for, and accept, a progress estimate between thought and action.
         parser: "strict", or the loose rules of "verl-agent" for comparison with numbers published under them.
         loose_words, loose_tail: the loose parser's fixed vocabulary and its fallback length in characters.
@@ -30,7 +31,7 @@ class TextProtocol(Settings):
         template: a text file of yours that replaces the full style's prompt; fields as in `TEMPLATE_FIELDS`.
     """
 
-    style: Literal["full", "compact"] = "full"
+    style: Literal["chat", "full", "compact"] = "full"
     context: Literal["append", "window"] = "append"
     history: int = Field(default=2, ge=0)
     think: Think = "required"
@@ -46,13 +47,15 @@ class TextProtocol(Settings):
     @model_validator(mode="before")
     @classmethod
     def _think_follows_style(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("style") == "compact" and "think" not in data:
+        if isinstance(data, dict) and data.get("style") in ("compact", "chat") and "think" not in data:
             return {**data, "think": "none"}
         return data
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
-        if self.template is not None and self.style == "compact":
+        if self.style == "chat" and (self.think != "none" or self.progress or self.parser != "strict"):
+            raise ValueError('style "chat" leaves the response to the environment; drop think, progress and parser')
+        if self.template is not None and self.style != "full":
             raise ValueError('template replaces the full prompt; set style = "full" or drop template')
         if self.parser == "verl-agent" and self.think != "required":
             raise ValueError('parser "verl-agent" always asks for a thought; set think = "required"')
@@ -60,6 +63,8 @@ class TextProtocol(Settings):
 
     def parse(self, response: str) -> ParsedResponse:
         """Read a response by this protocol's rules."""
+        if self.style == "chat":
+            return ParsedResponse(Action(response))
         if self.parser == "verl-agent":
             return parse_loose(response, words=self.loose_words, tail=self.loose_tail)
         return parse_strict(
@@ -68,4 +73,4 @@ class TextProtocol(Settings):
 
     def answer(self, action: str) -> str:
         """The response that says `action` in this protocol."""
-        return format_answer(action, think=self.think)
+        return action if self.style == "chat" else format_answer(action, think=self.think)
