@@ -12,6 +12,28 @@ _SOKOBAN: dict[str, Any] = {
     "max_episode_steps": None,  # the limit is the environment's own, so that single and batched episodes agree
 }
 
+_TOOLS: dict[str, Any] = {
+    "entry_point": "palaestra.envs.tools.env:ToolEnv",
+    "vector_entry_point": "palaestra.envs.tools.vector:ToolVectorEnv",
+    "max_episode_steps": None,
+}
+# The catalog's names, written here because importing it takes a second.
+TOOL_SERVERS = (
+    "banking", "trading", "payments", "calendar", "email", "filesystem", "shopping", "marketplace", "retail_chain",
+    "travel_booking", "maps", "social_media", "team_chat", "iot_devices", "vehicle", "crm", "issue_tracker", "budget",
+    "food_delivery", "video_meeting",
+)  # fmt: skip
+
+
+def tools_id(server: str) -> str:
+    """The id of the environment about one tool server.
+
+    >>> tools_id("food_delivery")
+    'palaestra/Tools-FoodDelivery-v0'
+    """
+    return f"palaestra/Tools-{server.title().replace('_', '')}-v0"
+
+
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "palaestra/Sokoban-v0": _SOKOBAN,
     "palaestra/SokobanGrid-v0": _SOKOBAN | {"kwargs": {"actions": "push4", "obs": "symbol", "info": "numeric"}},
@@ -26,6 +48,9 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
             "max_steps": 120,
         }
     },
+    "palaestra/Tools-v0": _TOOLS,
+    "palaestra/ToolsMixed-v0": _TOOLS | {"kwargs": {"mixed": True}},
+    **{tools_id(server): _TOOLS | {"kwargs": {"servers": (server,)}} for server in TOOL_SERVERS},
 }
 """id -> keyword arguments of `gymnasium.register`; entry points are strings, so registering imports nothing heavy."""
 

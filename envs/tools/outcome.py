@@ -53,6 +53,19 @@ def changes_of(episode: Episode) -> dict[str, tuple[Cell, ...]]:
     return canonical_changes(changes, episode.servers, {name: episode.state(name).image.seeded for name in changes})
 
 
+def created_ids(episode: Episode) -> frozenset[str]:
+    """Keys of the rows that were made in an episode and are still there."""
+    changes = episode.changes()
+    return new_keys(changes, {name: episode.state(name).image.seeded for name in changes})
+
+
+def new_keys(
+    changes: Mapping[str, Mapping[RowKey, Row | None]], seeded: Mapping[str, Collection[RowKey]]
+) -> frozenset[str]:
+    """Keys in a change set that the seed did not make."""
+    return frozenset(at[1] for server, rows in changes.items() for at in rows if at not in seeded[server])
+
+
 def canonical_changes(
     changes: Mapping[str, Mapping[RowKey, Row | None]],
     servers: Mapping[str, ToolServer],
