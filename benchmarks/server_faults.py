@@ -13,6 +13,7 @@ import resource
 import signal
 import statistics
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -53,6 +54,7 @@ class Log:
     codes: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
     recovery_s: list[float] = field(default_factory=list)
+    recovery_cpu_s: list[float] = field(default_factory=list)
     orphans: int = 0
 
 
@@ -63,6 +65,7 @@ def run(quick: bool, seed: int) -> dict[str, Any]:
     details = {
         "faults": QUICK if quick else FAULTS, "codes": dict(sorted(log.codes.items())), "first": log.broken[:5],
         "orphans": log.orphans, "recovery_s": {"median": median, "max": max(log.recovery_s)},
+        "recovery_cpu_s": {"median": statistics.median(log.recovery_cpu_s), "max": max(log.recovery_cpu_s)},
         "recovery_target_s": RECOVERY_S,
     }  # fmt: skip
     broken = len(log.broken) + log.orphans + int(median > RECOVERY_S)
@@ -85,6 +88,7 @@ async def attack(faults: int) -> Log:
                 async with wire() as victim:
                     expected_ok = await code_of(victim.door, HUNG_S)
                     log.recovery_s.append(monotonic() - started)
+                    log.recovery_cpu_s.append(time.clock_gettime((~victim.pid << 3) | 2))  # all of that process's CPU
                     for code, allowed in [(expected_ok, "ok"), *await kind(victim)]:
                         log.codes[f"{name} {code}"] += 1
                         if code != allowed:
