@@ -98,7 +98,7 @@ def build_http_app(
         )  # fmt: skip
         protocol_servers.append(server)
         (route,) = (route for route in app.routes if isinstance(route, Route))
-        doors[path] = _Sessions(route.endpoint, legacy)
+        doors[path] = _Sessions(route.endpoint, legacy, takes_turns=not settings.streams)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -128,10 +128,11 @@ class _Sessions:
     """What the SDK leaves to us about 2025-11-25 sessions: their episodes end with them, their requests take turns.
 
     The SDK answers 500 to two requests of one session that have the same id, and to one whose session another ends.
+    Not in streams, which begin with 200, and must not take turns: one may be waiting for what the client sends next.
     """
 
-    def __init__(self, app: ASGIApp, legacy: LegacySessions | None) -> None:
-        self._app, self._legacy = app, legacy
+    def __init__(self, app: ASGIApp, legacy: LegacySessions | None, *, takes_turns: bool) -> None:
+        self._app, self._legacy, self._takes_turns = app, legacy, takes_turns
         self._turns: weakref.WeakValueDictionary[str, anyio.Lock] = weakref.WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,7 +142,7 @@ class _Sessions:
             await self._app(scope, receive, send)
             return
         session = named[0].decode("latin-1")
-        turn = self._turns.setdefault(session, anyio.Lock())
+        turn = self._turns.setdefault(session, anyio.Lock()) if self._takes_turns else contextlib.nullcontext()
 
         async def watch(message: Message) -> None:
             if message.get("status") == 200 and scope["method"] == "DELETE" and self._legacy is not None:

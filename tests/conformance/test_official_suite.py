@@ -50,7 +50,7 @@ pytestmark = pytest.mark.skipif(
 
 def run_suite(url: str, results: Path, *words: object) -> int:
     """Test a server; the suite's exit status."""
-    command = [NODE, SUITE, "server", "--url", url, "--output-dir", results, *words]
+    command = [NODE, SUITE, "server", "--url", url, "--output-dir", results, "--timeout", 15_000, *words]
     done = subprocess.run([str(w) for w in command], capture_output=True, text=True, check=False, timeout=120)
     print(done.stdout + done.stderr)  # `make conformance` shows it, pytest when a test fails
     return done.returncode

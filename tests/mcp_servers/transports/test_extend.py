@@ -6,6 +6,7 @@ import anyio
 import mcp_types as types
 import pytest
 from mcp import Client
+from mcp.client import ClientRequestContext
 
 from palaestra import __version__
 from palaestra.mcp_servers.framework.episodes import EpisodeStore
@@ -44,3 +45,23 @@ def test_extras_stand_beside_the_tools(run: Run, mode: str, streams: bool) -> No
         settings = HttpSettings(default_handle=store.open(seed=1)[0], legacy_seed=1, streams=streams)
         anyio.run(use, f"{run(build_http_app(store, settings, extend=extend))}/mcp")
     assert steps == ([(0, 100), (50, 100), (100, 100)] if streams else [])
+
+
+@pytest.mark.parametrize(
+    ("mode", "tool", "arguments"),
+    [("legacy", "test_elicitation", {"message": "Who?"}), ("auto", "test_input_required_result_elicitation", {})],
+)
+def test_a_tool_asks_the_client_while_its_call_waits(run: Run, mode: str, tool: str, arguments: dict[str, str]) -> None:
+    async def fill_in(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+        assert isinstance(params, types.ElicitRequestFormParams)
+        return types.ElicitResult(action="accept", content=dict.fromkeys(params.requested_schema["properties"], "Ada"))
+
+    async def use(url: str) -> None:
+        with anyio.fail_after(20):
+            async with Client(url, mode=mode, elicitation_callback=fill_in) as client:
+                (said,) = (await client.call_tool(tool, arguments)).content
+                assert isinstance(said, types.TextContent)
+                assert "Ada" in said.text
+
+    with EpisodeStore([SERVER]) as store:
+        anyio.run(use, f"{run(build_http_app(store, HttpSettings(streams=True), extend=extend))}/mcp")
