@@ -32,10 +32,19 @@ class EnvSettings(Settings):
 
 
 class PolicySettings(Settings):
-    """Where the policy comes from: a named tiny size built on the spot, or any local causal LM directory."""
+    """Where the policy comes from: a named tiny size built on the spot, or any local causal LM directory.
+
+    Attributes:
+        size: of the tiny policy; "" with a path.
+        path: a model directory.
+        vocab_size, corpus: of the tiny policy's tokenizer: how many ids, and whether they are spent on what the worlds
+            say or on what tools and their users say.
+    """
 
     size: str | None = "XS"
     path: Path | None = None
+    vocab_size: int = Field(default=512, ge=298)
+    corpus: Literal["worlds", "tools"] = "worlds"
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

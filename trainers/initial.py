@@ -43,7 +43,8 @@ def initial_model(config: TrainConfig, folder: Path) -> Path:
         building = folder / ".policy.tmp"
         shutil.rmtree(building, ignore_errors=True)  # of a process that was killed; the run's lock is ours
         with boundary("policy_build", StoreError):
-            build_tiny(building, config.policy.size or "XS", config.seed)
+            policy = config.policy
+            build_tiny(building, policy.size or "XS", config.seed, policy.vocab_size, policy.corpus)
             building.rename(path)
     return path
 

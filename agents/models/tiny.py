@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import save_file
@@ -17,6 +18,7 @@ from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
 from palaestra.agents.models.corpus import tiny_corpus
 from palaestra.agents.models.tokenizer import CONTROL_TOKENS, END, PAD, train_tokenizer
+from palaestra.agents.models.tool_corpus import tool_corpus
 from palaestra.mcp_servers.errors import ConfigError, nearest
 from palaestra.mcp_servers.framework.sources import derive_seed
 
@@ -49,11 +51,14 @@ SIZES: dict[str, TinySize] = {
 """With a vocabulary of 512: XS 0.56 M, S 0.85 M, M 3.3 M, L 25.4 M parameters."""
 
 
-def build_tiny(directory: str | Path, size: str = "S", seed: int = 0, vocab_size: int = 512) -> Path:
+def build_tiny(
+    directory: str | Path, size: str = "S", seed: int = 0, vocab_size: int = 512,
+    corpus: Literal["worlds", "tools"] = "worlds",
+) -> Path:  # fmt: skip
     """Write a randomly initialised tiny policy to `directory` (made if missing) and return its path.
 
     Weights ~ N(0, 0.02^2), norms 1, each tensor from its own random stream, so a longer model shares the tensors of
-    a shorter one by name.
+    a shorter one by name. The tokenizer is trained on what the worlds say, or on what tools and their users say.
 
     Raises: ConfigError "size" for an unknown size; "vocab_size" or "corpus" from the tokenizer; "directory" if
         another model already stands there.
@@ -63,7 +68,7 @@ def build_tiny(directory: str | Path, size: str = "S", seed: int = 0, vocab_size
     path = Path(directory)
     if (path / "config.json").exists():
         raise ConfigError("directory", f"{path} already holds a model: choose another directory or delete it first")
-    tokenizer = train_tokenizer(tiny_corpus(), vocab_size)
+    tokenizer = train_tokenizer(tool_corpus() if corpus == "tools" else tiny_corpus(), vocab_size)
     path.mkdir(parents=True, exist_ok=True)
     config = _config(SIZES[size], vocab_size, pad=CONTROL_TOKENS.index(PAD), end=CONTROL_TOKENS.index(END))
     save_file(_initial_weights(config, seed), path / "model.safetensors", metadata={"format": "pt"})

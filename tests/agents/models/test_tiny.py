@@ -24,6 +24,7 @@ from palaestra.agents.models.tokenizer import (
     learn_merges,
     train_tokenizer,
 )
+from palaestra.agents.models.tool_corpus import tool_corpus
 from palaestra.mcp_servers.errors import ConfigError
 
 TOKENIZER = train_tokenizer(tiny_corpus(), 512)
@@ -175,3 +176,11 @@ def test_bad_arguments_are_named(tmp_path: Path) -> None:
 def test_the_tokenizer_file_is_what_was_trained(tmp_path: Path) -> None:
     path = build_tiny(tmp_path / "model", "XS")
     assert Tokenizer.from_file(str(path / "tokenizer.json")).to_str() == TOKENIZER.to_str()
+
+
+def test_a_tokenizer_for_tools_spends_fewer_tokens_on_them() -> None:
+    reply = "<tool_call>transfer_money account_id=acc_40731 payee_id=pay_17402 amount=70000</tool_call>"
+    tools = train_tokenizer(tool_corpus(), 1024)
+    assert tools.decode(tools.encode(reply).ids, skip_special_tokens=False) == reply
+    assert len(tools.encode(reply).ids) < 0.75 * len(TOKENIZER.encode(reply).ids)
+    assert tools.get_vocab_size() == 1024
