@@ -7,6 +7,7 @@ shows is said, so the task can be solved; there is one for every chain and world
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 from palaestra.envs.core.types import canonical_json
@@ -46,6 +47,29 @@ def chain_record(chains: Sequence[Chain], seed: int) -> TaskRecord:
     shown = Shown(tools=tuple(tools_of(servers)))
     meta = {"chain": [f"{server}.{chain.__name__}" for server, chain in chains], "teacher": {"kind": "chains"}}
     return TaskRecord(kind="act", split=SEEDS[seed], env=world, shown=shown, turns=tuple(turns), meta=meta)
+
+
+def pair_chains(first: str, second: str, replies: int) -> Iterator[tuple[Chain, Chain]]:
+    """Chains of two servers to be asked for in one conversation: short ones together, and no more than fit into it.
+
+    Cost: every chain is told once, some milliseconds each.
+    """
+    told = [
+        sorted(
+            ((_calls(name, chain), at, chain) for at, chain in enumerate(load_server(name).chains)), key=itemgetter(0)
+        )
+        for name in (first, second)
+    ]
+    for (calls, _, one), (more, _, other) in zip(*told, strict=False):
+        if calls + more + 2 <= replies:
+            yield (first, one), (second, other)
+
+
+def _calls(server: str, chain: Story) -> int:
+    with EpisodeStore([load_server(server)]) as store:
+        teller = Teller(store.open([server], seed=next(iter(SEEDS)))[1], server)
+        chain(teller)
+    return len(teller.told)
 
 
 def _turn(number: int, server: str, chain: Story, episode: Episode, made: list[tuple[Told, GoldCall]]) -> GoldTurn:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, get_args
 
 from palaestra.envs.core.seeding import derive_seed
-from palaestra.envs.tools.chain_tasks import SEEDS, Chain, chain_record
+from palaestra.envs.tools.chain_tasks import SEEDS, Chain, chain_record, pair_chains
 from palaestra.envs.tools.config import Split, ToolConfig
 from palaestra.envs.tools.conversation import Shelf
 from palaestra.envs.tools.records import TaskRecord, read_records
@@ -174,8 +174,7 @@ def _conversations(servers: Sequence[str], mixed: bool) -> Iterator[tuple[Chain,
         yield from (((server, chain),) for server in servers for chain in load_server(server).chains)
         return
     for first, second in pairwise((*servers, servers[0]) if len(servers) > 2 else servers):
-        for chains in zip(load_server(first).chains, load_server(second).chains, strict=False):
-            yield tuple(zip((first, second), chains, strict=True))
+        yield from pair_chains(first, second, ToolConfig.model_fields["max_replies"].default)
 
 
 def _read(path: Path) -> Iterator[ToolTask]:

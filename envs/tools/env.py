@@ -38,7 +38,7 @@ from palaestra.envs.tools.records import TaskRecord
 from palaestra.envs.tools.schemas import function_of
 from palaestra.envs.tools.worlds import Session, open_session
 from palaestra.mcp_servers.errors import ToolError
-from palaestra.mcp_servers.framework.spec import Effect
+from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
 
 METADATA: Final[dict[str, Any]] = {"render_modes": ["ansi"], "world_name": "Tools", "legend": "", "actions": ()}
 MAX_TEXT: Final = 1 << 22
@@ -87,6 +87,7 @@ class ToolEnv(gymnasium.Env[str, str]):
         self._talk: Conversation | None = None
         self._replies: list[str] = []
         self._observation = ""
+        self._listed: tuple[Mapping[str, ToolSpec] | None, list[str]] = (None, [])
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start the next conversation; see the class for the options."""
@@ -166,12 +167,14 @@ class ToolEnv(gymnasium.Env[str, str]):
     def _commands(self) -> list[str]:
         """Replies anyone could make: the calls of READs that need no arguments, and words that end the turn."""
         talk, _ = self._current()
-        calls = [
-            self._how.write([AskedCall(name, {})], talk.shelf.schemas)
-            for name, spec in talk.visible.items()
-            if spec.effect is Effect.READ and not talk.shelf.schemas[name].get("required")
-        ]
-        return [*calls, REPLIES["act"]]
+        if self._listed[0] is not talk.visible:
+            calls = [
+                self._how.write([AskedCall(name, {})], talk.shelf.schemas)
+                for name, spec in talk.visible.items()
+                if spec.effect is Effect.READ and not talk.shelf.schemas[name].get("required")
+            ]
+            self._listed = talk.visible, calls
+        return [*self._listed[1], REPLIES["act"]]
 
     def _functions(self) -> list[dict[str, Any]]:
         talk, _ = self._current()
