@@ -61,6 +61,7 @@ def _attack(
     store: EpisodeStore, spec: ToolSpec, script: Script, at: int, names: list[str], per_tool: int
 ) -> tuple[list[str], Counter[str]]:
     handle, episode = store.open([script.server], seed=script.seed)
+    episode.state(script.server)  # or there would be no schema before a first call
     for operation in script.operations[:at]:
         perform(episode, operation)
     snapshot, arguments = episode.snapshot(), script.operations[at][1]
