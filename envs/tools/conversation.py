@@ -202,13 +202,11 @@ class Conversation:
 
     def _make_call(self, call: AskedCall, calls: _Calls) -> None:
         """Make one call and keep what it proves. Raises: ToolError if the servers are gone."""
-        shown = call.tool in self.visible
         if call.arguments is None:
-            calls.made.append(
-                CallEvidence(
-                    tool=call.tool, arguments=None, shown=shown, fits=False, fits_loose=False, fault=UNPARSABLE
-                )
+            unread = CallEvidence(
+                tool=call.tool, arguments=None, shown=False, fits=False, fits_loose=False, fault=UNPARSABLE
             )
+            calls.made.append(unread)
             calls.messages.append(unread_message(call, self.how))
             return
         result = self._session.call(call.tool, call.arguments)
@@ -216,11 +214,10 @@ class Conversation:
             calls.lost = result.fault.code.value
         message, kept = tool_message(result, self._config.result_chars)
         calls.messages.append(message)
-        calls.made.append(self._evidence(call.tool, call.arguments, shown, result, kept))
+        calls.made.append(self._evidence(call.tool, call.arguments, result, kept))
 
-    def _evidence(
-        self, tool: str, arguments: Mapping[str, Any], shown: bool, result: ToolResult, kept: int | None
-    ) -> CallEvidence:
+    def _evidence(self, tool: str, arguments: Mapping[str, Any], result: ToolResult, kept: int | None) -> CallEvidence:
+        shown = tool in self.visible
         schema = self.shelf.schemas[tool] if shown else None
         fitting = schema is not None and fits(arguments, schema)
         spec = self.visible.get(tool)

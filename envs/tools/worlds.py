@@ -7,6 +7,7 @@ seeded once however many environments play in it.
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, Final, Protocol
@@ -68,9 +69,11 @@ class LocalSession:
         for name in world.servers:
             if name not in store.servers:
                 store.servers[name] = load_server(name)
-        self._handle, self._episode = store.open(
+        handle, self._episode = store.open(
             world.servers, seed=world.seed, profile=world.profile, reference_time=world.reference_time
         )
+        self._end = weakref.finalize(self, store.end, handle)  # also for an environment nobody closed
+        self._end.atexit = False
         self._door = LocalDoor(self._episode)
 
     def begin_turn(self, turn: int, visible: Collection[str]) -> None:
@@ -96,7 +99,7 @@ class LocalSession:
 
     def close(self) -> None:
         """As in `Session`."""
-        _store().end(self._handle)
+        self._end()
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import gzip
 import json
 import subprocess
@@ -15,12 +17,15 @@ from gymnasium.error import ResetNeeded
 
 import palaestra  # noqa: F401 - registers the environments
 from palaestra.envs.core import checks
+from palaestra.envs.core.text.protocol import TextProtocol
+from palaestra.envs.core.text.wrapper import TextAgentWrapper
 from palaestra.envs.registration import ENVIRONMENTS, TOOL_SERVERS, tools_id
 from palaestra.envs.tools.chain_tasks import chain_record
 from palaestra.envs.tools.env import ToolEnv
 from palaestra.envs.tools.evidence import StepEvidence
 from palaestra.envs.tools.records import GoldTurn, Shown, TaskRecord, write_records
 from palaestra.envs.tools.vector import ToolVectorEnv
+from palaestra.envs.tools.worlds import _store
 from palaestra.mcp_servers.catalog import CATALOG, load_server
 from palaestra.mcp_servers.errors import ConfigError, TaskError
 
@@ -291,6 +296,20 @@ def test_lost_tool_servers_are_no_zero(tmp_path: Path) -> None:
     assert info["won"]
 
 
+def test_an_environment_nobody_closed_leaves_no_episode(tmp_path: Path) -> None:
+    before = _store().stats()["open"]
+    env = env_of(tmp_path, RENT)
+    env.reset(seed=0)
+    env.reset()
+    twin = copy.deepcopy(env)
+    assert _store().stats()["open"] == before + 2
+    twin.close()
+    twin.close()
+    del env
+    gc.collect()
+    assert _store().stats()["open"] == before
+
+
 # -- where tasks come from -----------------------------------------------------------------------------------------
 
 
@@ -355,6 +374,16 @@ def test_settings_are_checked() -> None:
 def test_there_is_an_environment_for_every_server() -> None:
     assert tuple(CATALOG) == TOOL_SERVERS
     assert {tools_id(name) for name in CATALOG} | {"palaestra/Tools-v0", "palaestra/ToolsMixed-v0"} <= set(ENVIRONMENTS)
+
+
+def test_a_prompting_wrapper_can_stand_around_it() -> None:
+    inner = gymnasium.make("palaestra/Tools-Banking-v0", tasks="chains", disable_env_checker=True)
+    env = TextAgentWrapper(inner, TextProtocol(style="chat"))
+    observation, info = env.reset(seed=3)
+    assert info["task"] in observation
+    for reply in inner.unwrapped.plan():  # type: ignore[attr-defined]
+        observation, reward, terminated, _, info = env.step(reply)
+    assert (terminated, reward, info["action"]) == (True, 1.0, "Done.")
 
 
 # -- the contract --------------------------------------------------------------------------------------------------
