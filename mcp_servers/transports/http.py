@@ -6,12 +6,12 @@ State lives in this process: to grow, run several services, each with its own ep
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
-import anyio
 from mcp.server.lowlevel import Server
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
@@ -133,7 +133,7 @@ class _Sessions:
 
     def __init__(self, app: ASGIApp, legacy: LegacySessions | None, *, takes_turns: bool) -> None:
         self._app, self._legacy, self._takes_turns = app, legacy, takes_turns
-        self._turns: weakref.WeakValueDictionary[str, anyio.Lock] = weakref.WeakValueDictionary()
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -142,7 +142,7 @@ class _Sessions:
             await self._app(scope, receive, send)
             return
         session = named[0].decode("latin-1")
-        turn = self._turns.setdefault(session, anyio.Lock()) if self._takes_turns else contextlib.nullcontext()
+        turn = self._turns.setdefault(session, asyncio.Lock()) if self._takes_turns else contextlib.nullcontext()
 
         async def watch(message: Message) -> None:
             if message.get("status") == 200 and scope["method"] == "DELETE" and self._legacy is not None:
