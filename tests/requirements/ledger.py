@@ -42,7 +42,6 @@ class Promise:
     deferred: str | None = None
 
 
-_NO_DOOR_TEST = "Not yet covered: the doors are there, the test that attacks them is not"
 _DOORS_HELD_EQUAL = (
     "The gate runs in process and over the in-memory client; stdio and HTTP are only held equal to those, on the "
     "stories, by tests/mcp_servers/transports/test_doors.py"
@@ -71,7 +70,6 @@ PROMISES: tuple[Promise, ...] = (
         anchor="schemathesis, the MCP SDK",
         figure="100,000 inputs, 0 answers 5xx, memory growth below 10 %",
         doors=("http",),
-        deferred=_NO_DOOR_TEST,
     ),
     Promise(
         id="R4",
@@ -80,7 +78,6 @@ PROMISES: tuple[Promise, ...] = (
         figure="100 % of the required server scenarios of both revisions, empty baseline",
         tier="gate",
         doors=("http",),
-        deferred=_NO_DOOR_TEST,
     ),
     Promise(
         id="R5",
@@ -89,7 +86,6 @@ PROMISES: tuple[Promise, ...] = (
         figure="100 % of Host/Origin x route, docker-compose names included",
         tier="gate",
         doors=("http",),
-        deferred=_NO_DOOR_TEST,
     ),
     Promise(
         id="R6",
@@ -112,7 +108,6 @@ PROMISES: tuple[Promise, ...] = (
         statement="What a tool or an environment says is data: it never becomes a control token or a trained token.",
         anchor="prompt injection",
         figure="10,000 outputs, 0 special tokens, 0 tool tokens in the loss mask",
-        deferred="Not yet covered: the generated adversarial outputs",
     ),
     Promise(
         id="R9",
@@ -126,7 +121,6 @@ PROMISES: tuple[Promise, ...] = (
         anchor="capture of errors into the rollout group",
         figure="500 faults: 0 hung runs, 100 % classified, recovery below 2 s",
         doors=("stdio", "http"),
-        deferred=_NO_DOOR_TEST,
     ),
     Promise(
         id="R11",
@@ -199,7 +193,6 @@ PROMISES: tuple[Promise, ...] = (
         statement="Memory, descriptors, threads and database files do not grow with the number of episodes.",
         anchor="the MCP SDK's max_sessions and idle timeout",
         figure="1 h: slope below 1 MB per 10,000 episodes, 0 leaked descriptors",
-        deferred="Not yet covered: the soak test",
     ),
     Promise(
         id="R20",
