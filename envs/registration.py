@@ -34,7 +34,14 @@ def tools_id(server: str) -> str:
     return f"palaestra/Tools-{server.title().replace('_', '')}-v0"
 
 
+_ALFWORLD: dict[str, Any] = {
+    "entry_point": "palaestra.envs.alfworld.env:ALFWorldEnv",
+    "vector_entry_point": "palaestra.envs.alfworld.vector:ALFWorldVectorEnv",
+    "max_episode_steps": None,
+}
+
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
+    "palaestra/ALFWorld-v0": _ALFWORLD,
     "palaestra/Sokoban-v0": _SOKOBAN,
     "palaestra/SokobanGrid-v0": _SOKOBAN | {"kwargs": {"actions": "push4", "obs": "symbol", "info": "numeric"}},
     "palaestra/SokobanReference-v0": _SOKOBAN

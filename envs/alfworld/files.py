@@ -48,7 +48,9 @@ def read_game(text: str, *, split: str, file: str, task_type: str = "", strict: 
         if not known and strict:
             raise TaskError("unknown_domain", "pddl_domain is not that of alfworld 0.4.2; play it with strict=False")
         if not known:
-            _log.warning("%s: pddl_domain is not that of alfworld 0.4.2; it is played by those rules all the same", file)
+            _log.warning(
+                "%s: pddl_domain is not that of alfworld 0.4.2; it is played by those rules all the same", file
+            )
         problem, grammar = read_problem(data["pddl_problem"]), read_grammar(data["grammar"])
         return compile_game(problem, grammar, split=split, file=file, task_type=task_type)
 

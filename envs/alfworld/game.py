@@ -193,17 +193,19 @@ class _Compiler:
             raise TaskError("bad_game", f"{len(places)} facts say where the agent is; expected one (atLocation)")
         held = self._pairs("holds")
         if len(held) > 1 or bool(held) != bool(self._facts.get("holdsany")):
-            raise TaskError("bad_game", f"the agent holds {len(held)} objects, which holdsAny contradicts; expected one")
+            raise TaskError(
+                "bad_game", f"the agent holds {len(held)} objects, which holdsAny contradicts; expected one"
+            )
         states = bytearray(len(self._objects))
         for bit, predicate in enumerate(_STATE_NAMES):
             for o in self._numbers(predicate):
                 states[o] |= 1 << bit
         inside: list[list[int]] = [[] for _ in self._receptacles]
-        for o, r in sorted(self._pairs("inreceptacle")):
-            inside[self._number[r]].append(self._number[o])
+        for thing, r in sorted(self._pairs("inreceptacle")):
+            inside[self._number[r]].append(self._number[thing])
         lying = [0] * len(self._objects)
-        for o, place in self._pairs("objectatlocation"):
-            lying[self._number[o]] |= 1 << self._number[place]
+        for thing, place in self._pairs("objectatlocation"):
+            lying[self._number[thing]] |= 1 << self._number[place]
         opened = self._having("opened")
         return Start(
             place=self._number[places[0][1]],

@@ -75,7 +75,13 @@ class Household:
 
 
 def make_household(
-    split: Split, number: int, *, size: Size = "full", layouts: int = 240, tasks: Sequence[str] = TASK_TYPES
+    split: Split,
+    number: int,
+    *,
+    size: Size = "full",
+    layouts: int = 240,
+    tasks: Sequence[str] = TASK_TYPES,
+    fixed: Layout | None = None,
 ) -> Household:
     """Game `number` of a split.
 
@@ -85,6 +91,7 @@ def make_household(
         size: "full", 8 to 24 receptacles and 10 to 30 objects; "small", 4 to 9 and 4 to 8 (and 2 for a lamp's room).
         layouts: how many layouts of every kind of room are in use.
         tasks: task types to choose from.
+        fixed: the layout to use instead of drawing one.
 
     Raises: TaskError "no_game" if none is found; cost: a few draws (about seven for valid_seen).
     """
@@ -92,12 +99,18 @@ def make_household(
     for attempt in range(_ATTEMPTS):
         rng = stream(number, "household", split, size, layouts, attempt)
         task = tasks[int(rng.integers(len(tasks)))]
-        rooms = [kind for kind, room in household().rooms.items() if task in room.tasks]
-        layout = make_layout(rooms[int(rng.integers(len(rooms)))], int(rng.integers(layouts)), size, unseen=unseen)
+        rooms = rooms_for(task)
+        drawn = rooms[int(rng.integers(len(rooms)))], int(rng.integers(layouts))
+        layout = make_layout(*drawn, size, unseen=unseen) if fixed is None else fixed
         made = _Furnisher(layout, task, size, rng).make()
         if made is not None and made.split == split:
             return made
     raise TaskError("no_game", f"{_ATTEMPTS} draws gave no {size} game {number} of {split} with tasks {list(tasks)}")
+
+
+def rooms_for(task: str) -> list[str]:
+    """The kinds of room in which a task is asked."""
+    return [kind for kind, room in household().rooms.items() if task in room.tasks]
 
 
 class _Furnisher:

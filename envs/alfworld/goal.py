@@ -1,7 +1,7 @@
 """Goals: PDDL expressions compiled to a test of the world, and recognised as one of the six tasks.
 
-    goal = and of clauses; clause = exists variables: facts
-    test = for every variable, try the entities whose unchanging facts fit (few); then ask the world for the rest
+goal = and of clauses; clause = exists variables: facts
+test = for every variable, try the entities whose unchanging facts fit (few); then ask the world for the rest
 """
 
 from __future__ import annotations
@@ -142,10 +142,7 @@ class _Compiler:
             else:
                 parts.append(part)
         choices = {name: tuple(self._of_type.get(kind, ())) for name, kind in kinds.items()}
-        left: list[sexpr.Expr] = []
-        for part in parts:
-            if not self._narrow(part, choices):
-                left.append(part)
+        left = [part for part in parts if not self._narrow(part, choices)]
         facts = tuple(tuple(map(str, part)) for part in left if isinstance(part, list) and part[0] in ARITIES)
         unequal = sum(isinstance(part, list) and part[0] == "not" and _is_equality(part[1:]) for part in left)
         return Clause(choices, self._by_depth(left, list(kinds)), facts, len(facts) + unequal == len(left))

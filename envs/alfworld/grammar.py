@@ -217,7 +217,9 @@ def _parts(text: str) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
         found = _PART.match(text, position)
         if found is None:
             line = text.count("\n", 0, position) + 1
-            raise TaskError("bad_grammar", f"grammar, line {line}: {text[position : position + 40]!r} is not understood")
+            raise TaskError(
+                "bad_grammar", f"grammar, line {line}: {text[position : position + 40]!r} is not understood"
+            )
         if found["rules"] is not None:
             rules |= _read_rules(found["rules"], inside)
         elif found["action"]:
@@ -261,7 +263,8 @@ def _wordings(name: str, alternatives: Any) -> tuple[str, ...]:
             given = alternatives[len(wordings)]
             if _squeeze(given.get("condition", "")) != condition:
                 raise TaskError(
-                    "bad_grammar", f"grammar rule {name!r}: condition {given.get('condition')!r}, expected {condition!r}"
+                    "bad_grammar",
+                    f"grammar rule {name!r}: condition {given.get('condition')!r}, expected {condition!r}",
                 )
             wordings.append(_template(name, given["rhs"]))
     except (KeyError, IndexError, TypeError, AttributeError) as error:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final, Literal
+from typing import Literal
 
 Size = Literal["full", "small"]
-
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def coordinates(rng: np.random.Generator) -> str:
     """Three coordinates in metres, written as in an id.
 
     >>> coordinates(np.random.default_rng(0))[:18]
-    '_plus_01_dot_40_ba'
+    '_plus_02_dot_11_ba'
     """
     x, y, z = rng.integers((-300, 0, -300), (301, 220, 301)).tolist()
     return "_bar_".join(_coordinate(value) for value in (x, y, z))

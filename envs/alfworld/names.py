@@ -15,7 +15,7 @@ def kind_of(entity: str) -> str:
 
 
 def entity_names(entities: Iterable[str]) -> dict[str, str]:
-    """id -> name. In order of their ids, the n entities of a kind are numbered from n down to 1.
+    """Id -> name. In order of their ids, the n entities of a kind are numbered from n down to 1.
 
     Ids without `_bar_` keep their text and, as in the original, a blank behind it.
 

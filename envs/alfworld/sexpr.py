@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Union
 
 from palaestra.envs.core.errors import TaskError
 
-Expr = Union[str, list["Expr"]]
+Expr = str | list["Expr"]
 
 _COMMENT = re.compile(r";[^\n]*")
 _TOKEN = re.compile(r"[()]|[^\s()]+")
@@ -30,17 +29,17 @@ def parse(text: str, what: str) -> list[Expr]:
     """
     outer: list[Expr] = []
     stack = [outer]
-    for token in tokens(text):
-        if token == "(":
+    for word in tokens(text):
+        if word == "(":
             inner: list[Expr] = []
             stack[-1].append(inner)
             stack.append(inner)
-        elif token == ")":
+        elif word == ")":
             stack.pop()
             if not stack:
                 raise TaskError("bad_pddl", f"{what}: a bracket closes that was never opened")
         else:
-            stack[-1].append(token)
+            stack[-1].append(word)
     if len(stack) != 1:
         raise TaskError("bad_pddl", f"{what}: {len(stack) - 1} brackets never close; the file may be cut off")
     if len(outer) != 1 or isinstance(outer[0], str):
