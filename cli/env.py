@@ -59,7 +59,7 @@ def check(
 
     spec = find_environment(env_id)
     try:
-        report = check_agent_env(env_id, seeds=range(seeds), **parse_settings(settings or ()))
+        report = check_agent_env(full_id(env_id), seeds=range(seeds), **parse_settings(settings or ()))
     except TaskError as error:
         if error.code == "check_make":  # nothing was checked
             raise
@@ -81,6 +81,8 @@ def check(
 def find_environment(env_id: str) -> EnvSpec:
     """The registration of an id; of `module:ID`, after importing the module (looked for in the working folder too).
 
+    A bare name stands for one of ours: `tools` for `palaestra/Tools-v0`.
+
     Raises: TaskError "unknown_env" naming the nearest id, "env_module" if the module cannot be imported.
     """
     module, colon, name = env_id.rpartition(":")
@@ -89,11 +91,19 @@ def find_environment(env_id: str) -> EnvSpec:
             sys.path.insert(0, "")  # an installed command does not look there by itself, `python -m` does
         with boundary("env_module", TaskError):
             import_module(module)
+    if name not in gymnasium.registry and not colon:
+        name = next((known for known in gymnasium.registry if known.lower() == f"palaestra/{name.lower()}-v0"), name)
     if name not in gymnasium.registry:
         ours = [known for known in gymnasium.registry if known.startswith("palaestra/")]
         where = f"after importing {module!r}" if colon else "here; write module:ID for one of your own"
         raise TaskError("unknown_env", f"no environment {name!r} {where}; {nearest(name, ours)}")
     return gymnasium.registry[name]
+
+
+def full_id(env_id: str) -> str:
+    """An id as Gymnasium knows it, the module to import kept; raises as `find_environment`."""
+    found = find_environment(env_id).id
+    return env_id if ":" in env_id else found
 
 
 def describe(spec: EnvSpec) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from palaestra.cli.env import find_environment
+from palaestra.cli.env import full_id
 from palaestra.cli.model import MaxLiveOption, ProtocolOption, Source, find_model, load_model, protocol_of
 from palaestra.cli.output import JsonOption, SettingsOption, emit, first_failure, parse_settings, show_evaluation
 from palaestra.cli.rollout import play_tasks
@@ -41,7 +41,7 @@ def evaluate_model(
 
     source = find_model(model)
     env_id, env_kwargs = _environment(source, env)
-    find_environment(env_id)
+    env_id = full_id(env_id)
     spoken = protocol_of(protocol, source.config)
     task_seed = source.config.get("evaluation", {}).get("seed", 0) if seed is None else seed
     heat = source.config.get("rl", {}).get("temperature", 1.0) if temperature is None else temperature

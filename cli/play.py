@@ -77,7 +77,7 @@ def play(
         echo hint | palaestra play
     """
     spec = find_environment(env_id)
-    game = Game(env_id, _playable(spec) | parse_settings(settings or ()), split, seed, level)
+    game = Game(spec.id, _playable(spec) | parse_settings(settings or ()), split, seed, level)
     try:
         directions = game.position.admissible and set(game.position.admissible) <= set(MOVES.values())
         if directions and sys.stdin.isatty() and sys.stdout.isatty():
@@ -147,7 +147,9 @@ def picture(game: Game) -> Text:
 
 
 def _playable(spec: EnvSpec) -> dict[str, Any]:
-    """Settings that make one of our Sokoban ids, whatever it is registered for, a game in words."""
+    """Settings that make one of our ids, whatever it is registered for, a game in words."""
+    if str(spec.entry_point).startswith("palaestra.envs.tools."):
+        return {"call_format": "compact", "schemas": "signature"}  # what a person can read and type
     if not str(spec.entry_point).startswith("palaestra.envs.sokoban."):
         return {}
     settings: dict[str, Any] = {"actions": "text4", "obs": "text", "info": "full"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from palaestra.cli.env import IdArgument, find_environment
+from palaestra.cli.env import IdArgument, full_id
 from palaestra.cli.model import MaxLiveOption, ProtocolOption, Source, find_model, load_model, protocol_of
 from palaestra.cli.output import (
     JsonOption,
@@ -64,7 +64,7 @@ def rollout(
     from palaestra.agents.export import export_jsonl
     from palaestra.trainers.evaluate import Evaluation, held_out_tasks
 
-    find_environment(env_id)
+    env_id = full_id(env_id)
     if jsonl is not None and jsonl.exists() and not overwrite:
         raise StoreError("exists", f"{jsonl} exists; choose another name or pass --overwrite")
     source = None if policy in ("random", "expert") else find_model(Path(policy))

@@ -40,7 +40,13 @@ from palaestra.envs.tools.worlds import Session, open_session
 from palaestra.mcp_servers.errors import ToolError
 from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
 
-METADATA: Final[dict[str, Any]] = {"render_modes": ["ansi"], "world_name": "Tools", "legend": "", "actions": ()}
+METADATA: Final[dict[str, Any]] = {
+    "render_modes": ["ansi"],
+    "world_name": "Tools",
+    "legend": "",
+    "actions": (),
+    "any_text": True,
+}
 MAX_TEXT: Final = 1 << 22
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from palaestra.cli.env import find_environment, full_id
 from palaestra.envs.registration import ENVIRONMENTS
+from palaestra.mcp_servers.errors import TaskError
 from tests.cli.conftest import Command, in_process
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "03_write_an_environment.py"
@@ -89,3 +91,10 @@ def test_an_id_the_module_does_not_register_is_named(own_world: Path) -> None:
     done = in_process("env", "check", "guessing:example/Gues-v0", cwd=own_world)
     assert done.code == 2
     assert "no environment 'example/Gues-v0' after importing 'guessing'" in done.err
+
+
+def test_a_bare_name_stands_for_one_of_ours() -> None:
+    assert find_environment("sokoban").id == "palaestra/Sokoban-v0"
+    assert full_id("Tools-Banking") == "palaestra/Tools-Banking-v0"
+    with pytest.raises(TaskError, match="no environment 'sokobn'"):
+        find_environment("sokobn")

@@ -390,9 +390,7 @@ def test_a_prompting_wrapper_can_stand_around_it() -> None:
 
 
 @pytest.mark.parametrize("call_format", ["hermes", "compact"])
-def test_it_keeps_an_environments_promises(monkeypatch: pytest.MonkeyPatch, call_format: str) -> None:
-    # Where every text is an answer to the user, text in no language ends a turn like any other.
-    monkeypatch.setattr(checks, "HOSTILE_ACTIONS", ("", " ", "\x00"))
+def test_it_keeps_an_environments_promises(call_format: str) -> None:
     for server in ("Banking", "Filesystem"):
         report = checks.check_agent_env(
             f"palaestra/Tools-{server}-v0", seeds=(0, 1), tasks="chains", call_format=call_format, oracle_info=True
