@@ -63,7 +63,7 @@ def lying_elsewhere(problem: Problem, rng: np.random.Generator) -> Problem:
 def filled_containers(problem: Problem, rng: np.random.Generator) -> Problem:
     """Everything may hold things, and something does."""
     things = sorted(fact[1] for fact in problem.having("pickupable"))
-    more = [("isreceptacleobject", thing) for thing in things[::2]]
+    more: list[Fact] = [("isreceptacleobject", thing) for thing in things[::2]]
     more += [("inreceptacleobject", inner, things[0]) for inner in things[1:3]]
     return replace(problem, facts=tuple(dict.fromkeys((*problem.facts, *more))))
 

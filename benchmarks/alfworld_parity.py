@@ -1,8 +1,9 @@
 """Our ALFWorld beside alfworld itself, on the same games: `python -m palaestra.benchmarks.alfworld_parity`.
 
 Both play the same commands on games of ours: the embedded ones, by the domain and grammar that come with alfworld, and
-small generated ones, some made odd on purpose, by the domain and grammar we write. Feedback, admissible commands, score and end must be equal in
-every step. The walks are the planner's, the explorer's, and random ones with inadmissible commands among them.
+small generated ones, some made odd on purpose, by the domain and grammar we write. Feedback, admissible commands,
+score and end must be equal in every step. The walks are the planner's, the explorer's, and random ones with
+inadmissible commands among them.
 
 alfworld may be installed in another environment: `--python PATH` names its interpreter. `--keep FILE` writes the
 transcripts, packed; `--replay FILE` compares with such a file instead of asking the original.
@@ -21,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from palaestra.benchmarks.alfworld_oddities import ODDITIES
 from palaestra.benchmarks.harness import count_result
 from palaestra.envs.alfworld.explorer import explore
 from palaestra.envs.alfworld.files import game_data
 from palaestra.envs.alfworld.game import TASK_TYPES, Game, compile_game
 from palaestra.envs.alfworld.generator import SPLITS
 from palaestra.envs.alfworld.grammar import read_grammar, write_grammar
-from palaestra.benchmarks.alfworld_oddities import ODDITIES
 from palaestra.envs.alfworld.planner import plan
 from palaestra.envs.alfworld.problem import read_problem
 from palaestra.envs.alfworld.sources import EmbeddedGames, GeneratedGames
