@@ -14,8 +14,8 @@ def applies(record: TaskRecord) -> bool:
     return any(turn.goal_digests for turn in record.turns)
 
 
-def final_state(record: TaskRecord, steps: Sequence[StepEvidence]) -> tuple[float, str]:
-    """Mean of the turns' outcomes, and those that fall short in words.
+def final_state(record: TaskRecord, steps: Sequence[StepEvidence], *, only_end: bool = False) -> tuple[float, str]:
+    """Mean of the turns' outcomes, or the last one's, and those that fall short in words.
 
     A turn that changes the world is judged by the change set since the seed, one that only reads also by whether the
     agent has seen the answers. Linear in the cells changed.
@@ -23,5 +23,7 @@ def final_state(record: TaskRecord, steps: Sequence[StepEvidence]) -> tuple[floa
     if not applies(record):
         return 0.0, "not applicable: the record holds no digests of its world"
     outcomes = turn_outcomes(record, steps)
+    if only_end:
+        return outcomes[-1], f"at the end: {outcomes[-1]:.3g}"
     short = [f"turn {turn}: {outcome:.3g}" for turn, outcome in enumerate(outcomes) if outcome < 1.0]
     return sum(outcomes) / len(outcomes), "; ".join(short) or "as the gold calls leave it, in every turn"

@@ -38,6 +38,7 @@ class Rules(Settings):
         defaults: whether arguments left out count as given with the schema's default.
         extra_keys: whether unknown keys make a call unfit for its schema.
         gate: whether acting in turns that need no call takes from the other terms.
+        state_at: whether the world is judged at the end of every turn, or of the last one only.
     """
 
     alpha: float = Field(default=0.5, ge=0, allow_inf_nan=False)
@@ -48,6 +49,7 @@ class Rules(Settings):
     defaults: bool = True
     extra_keys: Literal["refuse", "ignore"] = "refuse"
     gate: bool = True
+    state_at: Literal["turns", "end"] = "turns"
 
 
 @dataclass(frozen=True, slots=True)

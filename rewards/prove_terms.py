@@ -105,7 +105,7 @@ def argument(case: Case) -> Term:
 
 def state(case: Case) -> Term:
     """Is the world as it should be, turn by turn."""
-    return Term(*final_state.final_state(case.record, case.steps))
+    return Term(*final_state.final_state(case.record, case.steps, only_end=case.rules.state_at == "end"))
 
 
 def repeat(case: Case) -> Term:
