@@ -65,6 +65,15 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "episode-open": Benchmark(
         "episode_open", "tool episodes opened, used and reset", "value at least", "5,000 episodes/CPU-s"
     ),
+    "tool-http": Benchmark(
+        "tool_http", "stateful tool calls over HTTP and stdio beside the bare SDK", "ratio at least", "no slower"
+    ),
+    "http-fuzz": Benchmark(
+        "http_fuzz", "raw inputs that break the HTTP door", "value at most", "0 of 100,000 inputs"
+    ),
+    "server-faults": Benchmark(
+        "server_faults", "faults of tool servers handled badly", "value at most", "0 of 500 faults"
+    ),
     "tool-growth": Benchmark(
         "tool_growth", "memory of all tool servers and of 1,024 episodes", "value at most", "150 MB; 1,536 MB"
     ),

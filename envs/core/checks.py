@@ -264,7 +264,9 @@ class _Checker:
         env.close()
         _expect_equal(played.moments, vandalised, "an instance whose returned infos the caller had emptied")
         for (name, now), (_, then) in zip(_process_state().items(), before.items(), strict=True):
-            _expect(now == then, f"an episode changed the process's {name}")
+            # Fewer threads or files than before: somebody else's came to an end meanwhile.
+            kept = now <= then if isinstance(now, int) else now == then
+            _expect(kept, f"an episode changed the process's {name}")
 
     def _play(self, env: AnyEnv, seed: int, steps: int | None = None) -> _Played:
         rng = stream(seed, "check_agent_env")

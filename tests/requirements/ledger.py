@@ -43,8 +43,8 @@ class Promise:
 
 
 _DOORS_HELD_EQUAL = (
-    "The gate runs in process and over the in-memory client; stdio and HTTP are only held equal to those, on the "
-    "stories, by tests/mcp_servers/transports/test_doors.py"
+    "The gate runs in process and over the in-memory client; stdio and HTTP are held equal to those, call by call on "
+    "every story of every server in both revisions, by tests/mcp_servers/transports/test_doors.py"
 )
 
 PROMISES: tuple[Promise, ...] = (
