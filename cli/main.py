@@ -24,6 +24,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "train": ("train:train", "Train a policy from a recipe, or go on with a run."),
     "eval": ("eval:evaluate_model", "Measure a model on held-out tasks."),
     "score": ("score:score", "Score stored episodes again, with another reward."),
+    "synth": ("synth:synth", "Write tool-use tasks from live tool servers."),
     "view": ("view:view", "Look at runs and episodes in the browser."),
     "serve": ("serve:serve", "Serve the tool servers to MCP clients."),
     "db": ("db:app", "Look at, upgrade, check, export and import a store of trajectories."),

@@ -1,0 +1,105 @@
+"""`palaestra synth`: write tool-use tasks from live servers, for training and for testing."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from palaestra.cli.output import JsonOption, SeedOption, emit, resume_with, show_progress, show_table
+from palaestra.mcp_servers.errors import ConfigError
+
+if TYPE_CHECKING:
+    from palaestra.envs.tools.records import TaskRecord
+
+SCORE: Final = "palaestra.cli.synth:earns_the_most"
+
+
+def synth(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("--out", help="File to write, e.g. tasks.jsonl.")],
+    records: Annotated[int, typer.Option("--records", min=1, help="Conversations to train on.")] = 1000,
+    valid: Annotated[int, typer.Option(min=0, help="Conversations to validate with.")] = 0,
+    test: Annotated[int, typer.Option(min=0, help="Held-out conversations: other chains, entities and worlds.")] = 0,
+    paper: Annotated[bool, typer.Option("--paper", help="13,517 to train on and 500 held out.")] = False,
+    servers: Annotated[str, typer.Option(help="Names of servers, separated by commas; all if left out.")] = "",
+    seed: SeedOption = 0,
+    profile: Annotated[str, typer.Option(help="Size of the worlds: small, default or large.")] = "default",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    score: Annotated[bool, typer.Option("--score/--no-score", help="Keep only what earns the full reward.")] = True,
+    report: Annotated[Path | None, typer.Option("--report", help="Also write the report here.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="palaestra, openai or verl.")] = "palaestra",
+    as_json: JsonOption = False,
+) -> None:
+    """Write tool-use tasks from live servers; an interrupted run goes on when it is called again.
+
+    Examples:
+        palaestra synth --out tasks.jsonl --records 1000 --test 100
+        palaestra synth --out paper.jsonl --paper
+        palaestra synth --out chat.jsonl --records 500 --format openai
+    """
+    from palaestra.envs.tools.synthesis.pipeline import SynthConfig, paper_config, synthesise
+
+    if format_ not in _FORMATS:
+        raise ConfigError("format", f"--format {format_!r}: use one of {', '.join(_FORMATS)}")
+    shared: dict[str, Any] = {"seed": seed, "profile": profile, "workers": workers, "score": SCORE if score else None}
+    if servers:
+        shared["servers"] = tuple(name.strip() for name in servers.split(",") if name.strip())
+    config = paper_config(**shared) if paper else SynthConfig(train=records, valid=valid, test=test, **shared)
+    resume_with(context, f"Call the same command again to go on with {out}.")
+    with show_progress(config.total, "conversations") as progress:
+        (task,) = progress.task_ids
+        found = synthesise(config, out, lambda done, _: progress.update(task, completed=done))
+    if format_ != "palaestra":
+        _export(out, format_)
+    if report is not None:
+        report.write_text((out.with_suffix(".report.json")).read_text("utf-8"), "utf-8")
+    emit(found) if as_json else _show(found, out)
+
+
+_FORMATS: Final = ("palaestra", "openai", "verl")
+
+
+def _export(out: Path, format_: str) -> None:
+    from palaestra.envs.tools.records import read_records
+    from palaestra.envs.tools.synthesis.exporters import export
+
+    target = out.with_suffix(f".{format_}.jsonl")
+    kind: Literal["openai", "verl"] = "openai" if format_ == "openai" else "verl"
+    export(read_records(out), target, kind)
+    typer.echo(f"{target} holds the same in the format of {format_}.")
+
+
+def _show(found: dict[str, Any], out: Path) -> None:
+    filters = found["yields"]["filters"]
+    rows = [(name, f["seen"], f["dropped"], f"{f['yield']:.2%}") for name, f in filters.items()]
+    show_table("filters", ("filter", "seen", "dropped", "passed"), rows)
+    cover = found["coverage"]
+    typer.echo(
+        f"{out}: {found['records']:,} conversations, {found['gold_calls']['per_record']} calls each; "
+        f"{cover['tools_used']} of {cover['tools_known']} tools, {cover['tools_below_20']} of them in fewer than 20. "
+        f"Report: {out.with_suffix('.report.json').name}, card: {out.with_suffix('.md').name}."
+    )
+
+
+def earns_the_most(record: TaskRecord) -> bool:
+    """Whether the gold calls, played through the environment, earn the full reward under both presets.
+
+    Cost: opening an episode of the record's world, and its calls.
+    """
+    from palaestra.envs.tools.calls import AskedCall
+    from palaestra.rewards.compose import Invalid
+    from palaestra.rewards.prove import PRESETS, best_reward
+    from palaestra.rewards.prove import score as prove_score
+    from palaestra.rewards.replay import perform
+
+    steps = perform(
+        record, [[AskedCall(call.tool, dict(call.arguments)) for call in turn.gold] for turn in record.turns]
+    )
+    for settings in PRESETS.values():
+        earned = prove_score(record, steps, settings)
+        if isinstance(earned, Invalid) or not math.isclose(earned.total, best_reward(record, settings), abs_tol=1e-9):
+            return False
+    return True
