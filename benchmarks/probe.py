@@ -9,28 +9,42 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from palaestra.benchmarks.harness import count_result
 from palaestra.envs.tools.config import ToolConfig
 from palaestra.envs.tools.dataset import EMBEDDED, TaskSource, open_tasks
 from palaestra.envs.tools.records import GoldTurn, TaskRecord
+from palaestra.mcp_servers.errors import ConfigError
 from palaestra.mcp_servers.framework.sources import stream
 from palaestra.rewards.probe import EVERY, UNSEEN, Played, needed_for, probe
 from palaestra.rewards.probe_behaviours import FAMILIES
 
 KINDS: Final = ("act", "clarify", "abstain")
 _QUICK: Final = 24
-_FULL: Final = 600
+_FULL: Final = 200
+_BEGIN: Final = "<!-- the probe's tables begin -->"
+_END: Final = "<!-- the probe's tables end -->"
 _LONGEST: Final = 20
 """Gold calls; beyond it the limit on calls leaves a cheat no room to waste any."""
 
 
 def run(quick: bool, seed: int) -> dict[str, Any]:
-    """24 tasks if quick (some ten CPU-seconds), otherwise 600 (some minutes)."""
-    tasks = _sampled(_QUICK if quick else _FULL, seed)
-    found = summarise(each for record in tasks for each in probe(record))
+    """24 tasks if quick (some 15 CPU-seconds), otherwise 200 (some two minutes)."""
+    origin, tasks = _sampled(_QUICK if quick else _FULL, seed)
+    found = {"origin": origin, **summarise(each for record in tasks for each in probe(record))}
     return count_result("probe", found["winners"], "pairs of behaviour and task", seed, found)
+
+
+def plot(found: Mapping[str, Any], path: Path) -> None:
+    """Write the tables into a Markdown file, in place of those it has."""
+    page = path.read_text("utf-8") if path.exists() else f"{_BEGIN}\n{_END}\n"
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise ConfigError("no_place", f"{path} has no place for the tables: a line {_BEGIN!r} and below it {_END!r}")
+    path.write_text(f"{before}{begin}\n\n{tables(found['details'])}\n{end}{after}", "utf-8")
 
 
 def summarise(played: Iterable[Played]) -> dict[str, Any]:
@@ -101,7 +115,10 @@ def _families(played: Sequence[Played], kind: str) -> list[dict[str, Any]]:
 
 def tables(found: Mapping[str, Any]) -> str:
     """The findings as Markdown, one table per kind of task."""
-    lines: list[str] = []
+    lines = [
+        f"{found['tasks']} tasks ({found['origin']}), {found['pairs']} pairs of a behaviour and a task on which it "
+        f"differs from honest play; {found['winners']} earn as much under `palaestra`.", "",
+    ]  # fmt: skip
     for kind, rows in found["tables"].items():
         lines += [
             f"**{kind}** tasks",
@@ -115,20 +132,22 @@ def tables(found: Mapping[str, Any]) -> str:
             for row in rows
         ]
         lines.append("")
+    lines += [f"Without {name}, these earn as much as honest play: {', '.join(who)}." for name, who in
+              found["needed_for"].items()]  # fmt: skip
     return "\n".join(lines)
 
 
-def _sampled(count: int, seed: int) -> list[TaskRecord]:
-    """Tasks drawn without replacement, every kind among them."""
+def _sampled(count: int, seed: int) -> tuple[str, list[TaskRecord]]:
+    """Where tasks come from, and some drawn without replacement, every kind among them."""
     if not EMBEDDED.is_file():
-        return list(islice(_from_chains(count, seed), count))
+        return "the servers' chains", list(islice(from_chains(count, seed), count))
     every = list(_drawn(open_tasks(ToolConfig()), seed, "every"))
     by_kind = {kind: [record for record in every if record.kind == kind] for kind in KINDS}
     idle = [record for kind in KINDS[1:] for record in by_kind[kind][: count // 4]]
-    return [*by_kind["act"][: count - len(idle)], *idle]
+    return "those of the package", [*by_kind["act"][: count - len(idle)], *idle]
 
 
-def _from_chains(count: int, seed: int) -> Iterator[TaskRecord]:
+def from_chains(count: int, seed: int) -> Iterator[TaskRecord]:
     """One chain, two chains, with a turn that needs no call before or after, and nothing to call, in turn."""
     single, mixed = (
         _drawn(open_tasks(ToolConfig(tasks="chains", mixed=mixed)), seed, name)
