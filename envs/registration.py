@@ -12,6 +12,12 @@ _SOKOBAN: dict[str, Any] = {
     "max_episode_steps": None,  # the limit is the environment's own, so that single and batched episodes agree
 }
 
+_WEBSHOP: dict[str, Any] = {
+    "entry_point": "palaestra.envs.webshop.env:WebShopEnv",
+    "vector_entry_point": "palaestra.envs.webshop.vector:WebShopVectorEnv",
+    "max_episode_steps": None,
+}
+
 _TOOLS: dict[str, Any] = {
     "entry_point": "palaestra.envs.tools.env:ToolEnv",
     "vector_entry_point": "palaestra.envs.tools.vector:ToolVectorEnv",
@@ -55,6 +61,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
             "max_steps": 120,
         }
     },
+    "palaestra/WebShop-v0": _WEBSHOP,
     "palaestra/Tools-v0": _TOOLS,
     "palaestra/ToolsMixed-v0": _TOOLS | {"kwargs": {"mixed": True}},
     **{tools_id(server): _TOOLS | {"kwargs": {"servers": (server,)}} for server in TOOL_SERVERS},
