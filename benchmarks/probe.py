@@ -140,24 +140,26 @@ def tables(found: Mapping[str, Any]) -> str:
 def _sampled(count: int, seed: int) -> tuple[str, list[TaskRecord]]:
     """Where tasks come from, and some drawn without replacement, every kind among them."""
     if not EMBEDDED.is_file():
-        return "the servers' chains", list(islice(from_chains(count, seed), count))
+        return "the servers' chains", list(islice(from_chains(seed), count))
     every = list(_drawn(open_tasks(ToolConfig()), seed, "every"))
     by_kind = {kind: [record for record in every if record.kind == kind] for kind in KINDS}
     idle = [record for kind in KINDS[1:] for record in by_kind[kind][: count // 4]]
     return "those of the package", [*by_kind["act"][: count - len(idle)], *idle]
 
 
-def from_chains(count: int, seed: int) -> Iterator[TaskRecord]:
+def from_chains(seed: int) -> Iterator[TaskRecord]:
     """One chain, two chains, with a turn that needs no call before or after, and nothing to call, in turn."""
     single, mixed = (
         _drawn(open_tasks(ToolConfig(tasks="chains", mixed=mixed)), seed, name)
         for mixed, name in ((False, "one"), (True, "two"))
     )
-    for number in range(count // 4 + 1):
-        yield next(single)
-        yield next(mixed)
-        yield with_idle_turn(next(mixed), first=number % 2 == 0)
-        yield nothing_to_call(next(single))
+    quarters = zip(single, mixed, mixed, single, strict=False)
+    for number, (one, two, other, idle) in enumerate(quarters):
+        yield one
+        yield two
+        yield with_idle_turn(other, first=number % 2 == 0)
+        yield nothing_to_call(idle)
+    yield from single
 
 
 def _drawn(source: TaskSource, seed: int, name: str) -> Iterator[TaskRecord]:

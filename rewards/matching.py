@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Final
 
-WORK: Final = 32_000
+WORK: Final = 24_000
 """Pairs of a set of matched steps and a fitting call looked at, at most; beyond it the beam narrows."""
 NARROWEST: Final = 16
 
