@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,9 +14,16 @@ from palaestra.cli.output import JsonOption, SettingsOption, emit, first_failure
 from palaestra.cli.rollout import play_tasks
 from palaestra.mcp_servers.errors import ConfigError
 
+_BFCL: Final = Path("bfcl")  # a model folder of that name is given by its full path
+
 
 def evaluate_model(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model directory, checkpoint, or run folder.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Model directory, checkpoint, or run folder; or the word bfcl.")
+    ],
+    of: Annotated[
+        Path | None, typer.Argument(metavar="[MODEL]", help="After bfcl: whom to measure on its tasks.")
+    ] = None,
     env: Annotated[str | None, typer.Option(help="Environment id; default: the one the run was trained in.")] = None,
     settings: SettingsOption = None,
     split: Annotated[str | None, typer.Option(help="Split of the levels.")] = "test",
@@ -27,6 +35,9 @@ def evaluate_model(
     seed: Annotated[int | None, typer.Option(min=0, help="Of tasks and samples; default: the run's, else 0.")] = None,
     protocol: ProtocolOption = None,
     max_live: MaxLiveOption = 64,
+    ground_truth: Annotated[
+        bool, typer.Option("--ground-truth", help="After bfcl: play the ground truth and check how it is judged.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on held-out tasks.
@@ -36,9 +47,17 @@ def evaluate_model(
     Examples:
         palaestra eval runs/sokoban
         palaestra eval my-model --env palaestra/Sokoban-v0 --set size=7 -n 256 --sampled --json
+        palaestra eval bfcl runs/tools --set tasks=base
+        palaestra eval bfcl --ground-truth --json
     """
     from palaestra.trainers.evaluate import Evaluation, held_out_tasks
 
+    if model == _BFCL:
+        heat = None if greedy else 1.0 if temperature is None else temperature
+        _evaluate_bfcl(of, ground_truth, env, settings or (), tasks, heat, seed, protocol or (), max_live, as_json)
+        return
+    if of is not None or ground_truth:
+        raise ConfigError("model", f"a second model and --ground-truth go with bfcl only; {model} is the first word")
     source = find_model(model)
     env_id, env_kwargs = _environment(source, env)
     env_id = full_id(env_id)
@@ -62,6 +81,24 @@ def evaluate_model(
         "temperature": policy.sampling.temperature,
     }
     emit({**setting, **result.to_dict(), "first_failure": first_failure(result)})
+
+
+def _evaluate_bfcl(
+    model: Path | None, ground_truth: bool, env: str | None, settings: Sequence[str], tasks: int,
+    temperature: float | None, seed: int | None, protocol: Sequence[str], max_live: int, as_json: bool,
+) -> None:  # fmt: skip
+    from palaestra.cli.eval_bfcl import evaluate_bfcl, evaluate_truth
+
+    if env is not None:
+        raise ConfigError("env", "bfcl names the environment already; drop --env")
+    if ground_truth == (model is not None):
+        raise ConfigError(
+            "model", "say whom to measure: palaestra eval bfcl MODEL, or palaestra eval bfcl --ground-truth"
+        )
+    if model is None:
+        evaluate_truth(as_json)
+    else:
+        evaluate_bfcl(model, settings, tasks, temperature, seed, protocol, max_live, as_json)
 
 
 def _environment(source: Source, env: str | None) -> tuple[str, dict[str, Any]]:

@@ -129,4 +129,4 @@ def _own_faults(task: BfclTask) -> Iterator[str]:
             if appears is None or appears > turn:
                 yield f"turn {turn}: {call.tool} is not shown before turn {appears}"
             elif not fits(call.arguments, tools[call.tool].schema):
-                yield f"turn {turn}: {call.tool} does not fit its schema: {dict(call.arguments)}"
+                yield f"turn {turn}: the arguments of {call.tool} do not fit its schema"
