@@ -14,6 +14,7 @@ from typing import Any, Final
 from palaestra.envs.alfworld.files import GAME_FILE, TRAJECTORY_FILE, read_game
 from palaestra.envs.alfworld.game import Game
 from palaestra.envs.alfworld.generator import SPLITS, Split
+from palaestra.envs.alfworld.grammar import read_grammar
 from palaestra.envs.core.errors import ConfigError, TaskError
 
 VARIABLE: Final = "ALFWORLD_DATA"
@@ -56,11 +57,12 @@ def find_games(root: Path, tasks: Sequence[str]) -> tuple[dict[Split, list[Path]
     for split in SPLITS:
         for trajectory in sorted((root / split).rglob(TRAJECTORY_FILE)):
             file = trajectory.with_name(GAME_FILE)
-            text, reason = _look_into(file, trajectory, root, tasks)
+            grammar, reason = _look_into(file, trajectory, root, tasks)
             reasons[reason or split] += 1
             if not reason:
                 games[split].append(file)
-                characters.update(text)
+                # Escapes are rare; only where there are some must the grammar be read to know what is written.
+                characters |= read_grammar(grammar).characters if "\\u" in grammar else set(grammar)
     counts = ", ".join(f"{reason}: {count}" for reason, count in sorted(reasons.items())) or "no games at all"
     _log.info("%s: %s", root, counts)
     if not any(games.values()):

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Final, Protocol
 
 from palaestra.envs.alfworld import sexpr
-from palaestra.envs.alfworld.problem import ARITIES, Fact, Problem, read_typed
+from palaestra.envs.alfworld.problem import SIGNATURES, Fact, Problem, read_typed
 from palaestra.envs.core.errors import TaskError
 
 CHANGING: Final = frozenset(
@@ -143,7 +143,7 @@ class _Compiler:
                 parts.append(part)
         choices = {name: tuple(self._of_type.get(kind, ())) for name, kind in kinds.items()}
         left = [part for part in parts if not self._narrow(part, choices)]
-        facts = tuple(tuple(map(str, part)) for part in left if isinstance(part, list) and part[0] in ARITIES)
+        facts = tuple(tuple(map(str, part)) for part in left if isinstance(part, list) and part[0] in SIGNATURES)
         unequal = sum(isinstance(part, list) and part[0] == "not" and _is_equality(part[1:]) for part in left)
         return Clause(choices, self._by_depth(left, list(kinds)), facts, len(facts) + unequal == len(left))
 
@@ -168,7 +168,7 @@ class _Compiler:
 
     def _narrow(self, part: sexpr.Expr, choices: dict[str, tuple[str, ...]]) -> bool:
         """Apply an unchanging fact about a single variable; False if this is something else."""
-        if not isinstance(part, list) or not part or part[0] in CHANGING or part[0] not in ARITIES:
+        if not isinstance(part, list) or not part or part[0] in CHANGING or part[0] not in SIGNATURES:
             return False
         fact = self._fact(part, frozenset(choices))
         variables = [word for word in fact[1:] if word in choices]
@@ -184,7 +184,8 @@ class _Compiler:
 
     def _fact(self, part: sexpr.Expr, variables: frozenset[str]) -> Fact:
         fact = tuple(word for word in part if isinstance(word, str))
-        if ARITIES.get(fact[0] if fact else "") != len(part) - 1 or len(fact) != len(part) or fact[0] in _UNTRACKED:
+        signature = SIGNATURES.get(fact[0], ()) if fact and fact[0] not in _UNTRACKED else ()
+        if not signature or len(fact) != len(part) or len(part) != len(signature) + 1:
             raise _not_understood(part)
         for word in fact[1:]:
             if word not in variables and word not in self._problem.types:

@@ -179,6 +179,11 @@ class Grammar:
         """What is to be done: the task line without its opening and its full stop."""
         return self.task.removeprefix("Your task is to: ").removesuffix(".")
 
+    @property
+    def characters(self) -> set[str]:
+        """Every character the wordings hold."""
+        return set(self.task).union(*(text for texts in self.replies.values() for text in texts))
+
     def listing(self, things: list[str]) -> str:
         """The things as an enumeration."""
         if not things:
@@ -302,7 +307,7 @@ def write_grammar(task: str) -> str:
         for name, alternatives in RULES.items()
     }
     rules["task"] = [{"rhs": RULES["task"][0][1].replace(UNKNOWN_GOAL, task)}]
-    parts = [f'grammar :: """\n{json.dumps(rules, indent=1)}\n""";']
+    parts = [f'grammar :: """\n{json.dumps(rules, indent=1, ensure_ascii=False)}\n""";']
     for name, (template, rule) in ACTIONS.items():
         parts.append(f'action {name} {{\n    template :: "{template}";\n    feedback :: "#{rule}#";\n}}')
     return "\n\n".join(parts) + "\n"

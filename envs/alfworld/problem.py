@@ -14,24 +14,29 @@ Fact = tuple[str, ...]
 
 TYPES: Final = ("agent", "location", "receptacle", "object", "rtype", "otype")
 
-ARITIES: Final[Mapping[str, int]] = {
+SIGNATURES: Final[Mapping[str, tuple[str, ...]]] = {
+    "atlocation": ("agent", "location"),
+    "receptacleatlocation": ("receptacle", "location"),
+    "objectatlocation": ("object", "location"),
+    **dict.fromkeys(("inreceptacle", "wasinreceptacle"), ("object", "receptacle")),
+    "inreceptacleobject": ("object", "object"),
+    "receptacletype": ("receptacle", "rtype"),
+    "objecttype": ("object", "otype"),
+    "cancontain": ("rtype", "otype"),
+    "holds": ("agent", "object"),
+    **dict.fromkeys(("holdsany", "holdsanyreceptacleobject"), ("agent",)),
+    **dict.fromkeys(("openable", "opened", "full"), ("receptacle",)),
+    "examined": ("location",),
+    "checked": ("",),
     **dict.fromkeys(
         (
-            "atlocation", "receptacleatlocation", "objectatlocation", "inreceptacle", "inreceptacleobject",
-            "wasinreceptacle", "receptacletype", "objecttype", "cancontain", "holds",
+            "isreceptacleobject", "isreceptacleobjectfull", "isclean", "cleanable", "ishot", "heatable", "iscool",
+            "coolable", "pickupable", "moveable", "toggleable", "ison", "istoggled", "sliceable", "issliced",
         ),
-        2,
-    ),
-    **dict.fromkeys(
-        (
-            "openable", "opened", "isreceptacleobject", "isreceptacleobjectfull", "checked", "examined", "holdsany",
-            "holdsanyreceptacleobject", "full", "isclean", "cleanable", "ishot", "heatable", "iscool", "coolable",
-            "pickupable", "moveable", "toggleable", "ison", "istoggled", "sliceable", "issliced",
-        ),
-        1,
+        ("object",),
     ),
 }  # fmt: skip
-"""How many arguments every predicate of the domain takes."""
+"""The types of every predicate's arguments; "" is any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +103,16 @@ def _fact(part: sexpr.Expr, types: Mapping[str, str]) -> Fact | None:
     if not isinstance(part, list) or not part or not all(isinstance(word, str) for word in part):
         raise TaskError("bad_pddl", f":init: {sexpr.write(part)!r} is no fact")
     fact = tuple(str(word) for word in part)
-    if ARITIES.get(fact[0]) != len(fact) - 1:
+    signature = SIGNATURES.get(fact[0], ())
+    if not signature or len(signature) != len(fact) - 1:
         raise TaskError("bad_pddl", f":init: {sexpr.write(part)!r} is no fact of the domain")
-    for name in fact[1:]:
+    for name, wanted in zip(fact[1:], signature, strict=True):
         if name not in types:
             raise TaskError("bad_pddl", f":init: {sexpr.write(part)!r} names {name!r}, which :objects does not declare")
+        if wanted not in ("", types[name]):
+            raise TaskError(
+                "bad_pddl", f":init: {sexpr.write(part)!r}: {name!r} is of type {types[name]}, not {wanted}"
+            )
     return fact
 
 

@@ -22,6 +22,7 @@ NOTHING_HAPPENS: Final = "Nothing happens."
 HOT, COOL, CLEAN, SLICED, TOGGLED = 1, 2, 4, 8, 16
 STATE_BITS: Final = {"ishot": HOT, "iscool": COOL, "isclean": CLEAN, "issliced": SLICED, "istoggled": TOGGLED}
 NOBODY: Final = -1
+_UNKNOWN: Final = -2
 
 # What is said of an object, by the order of the rule "examineObject.feedback"; tried from the top, after containers.
 _LOOKS: Final = (
@@ -60,7 +61,10 @@ class World:
     def copy(self) -> Self:
         """Another world in the same state."""
         twin = type(self)(self.game)
-        twin.load(self.dump())
+        twin.place, twin.held = self.place, self.held
+        twin.opened, twin.states, twin.lying = self.opened[:], self.states[:], self.lying[:]
+        twin.inside = [things[:] for things in self.inside]
+        twin.taken = set(self.taken)
         return twin
 
     # -- what can be done ------------------------------------------------------------------------------------------
@@ -158,19 +162,20 @@ class World:
     # -- the state as data -----------------------------------------------------------------------------------------
 
     def holds_fact(self, fact: Fact) -> bool:
-        """Whether one of the facts that change holds now."""
-        name, number = fact[0], self.game.number
-        if name == "inreceptacle":
-            return number[fact[1]] in self.inside[number[fact[2]]]
-        if name in STATE_BITS:
-            return bool(self.states[number[fact[1]]] & STATE_BITS[name])
+        """Whether one of the facts that change holds now; none does of an entity that no fact of the start mentions."""
+        name = fact[0]
+        first, last = (self.game.number.get(word, _UNKNOWN) for word in (fact[1], fact[-1]))
+        if name in ("holds", "holdsany"):
+            return self.held == last if name == "holds" else self.held != NOBODY
         if name == "atlocation":
-            return self.place == number[fact[2]]
+            return self.place == last
+        if _UNKNOWN in (first, last):
+            return False
+        if name == "inreceptacle":
+            return first in self.inside[last]
         if name == "objectatlocation":
-            return bool(self.lying[number[fact[1]]] >> number[fact[2]] & 1)
-        if name == "opened":
-            return bool(self.opened[number[fact[1]]])
-        return self.held != NOBODY if name == "holdsany" else self.held == number[fact[2]]
+            return bool(self.lying[first] >> last & 1)
+        return bool(self.opened[first] if name == "opened" else self.states[first] & STATE_BITS[name])
 
     def key(self) -> str:
         """16 hex digits of the state."""
