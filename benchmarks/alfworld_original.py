@@ -19,8 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# Importing alfworld's goal library rewrites the arguments.
+# Importing alfworld's goal library rewrites the arguments. Beside this file lies one that is called alfworld, too.
 ARGUMENTS = list(sys.argv)
+sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
 ODD = ("", " look ", "GO TO CABINET 1", "take the mug", "open fridge 99", "put mug 1 in/on shelf 1", "dance", "\t")
 
 

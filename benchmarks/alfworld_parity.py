@@ -5,7 +5,8 @@ small generated ones, some made odd on purpose, by the domain and grammar we wri
 score and end must be equal in every step. The walks are the planner's, the explorer's, and random ones with
 inadmissible commands among them.
 
-alfworld may be installed in another environment: `--python PATH` names its interpreter. `--keep FILE` writes the
+alfworld may be installed in another environment: `--python PATH`, or the environment variable
+PALAESTRA_ALFWORLD_PYTHON, names its interpreter. `--keep FILE` writes the
 transcripts, packed; `--replay FILE` compares with such a file instead of asking the original.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -52,31 +54,32 @@ class Difference:
     ours: Any
 
 
-def entries(seed: int, *, quick: bool) -> Iterator[tuple[Game, dict[str, Any]]]:
-    """The games to play and what the original is to be asked about them."""
+def entries(seed: int, *, quick: bool) -> Iterator[dict[str, Any]]:
+    """What the original is to be asked."""
     embedded = EmbeddedGames()
     small = GeneratedGames("small", 240, TASK_TYPES, None)
     for split in SPLITS:
         for index in range(2 if quick else embedded.count(split)):
             name = f"embedded/{split}/{index}"
-            yield _entry(name, embedded.at(split, index), seed + index, 24, sentence=True)
+            yield entry_of(name, embedded.at(split, index), seed + index, 24, sentence=True)
     for index in range(2 if quick else SMALL):
-        yield _entry(f"small/{index}", small.at(SPLITS[index % 3], index), seed + index, 60, sentence=False)
+        yield entry_of(f"small/{index}", small.at(SPLITS[index % 3], index), seed + index, 60, sentence=False)
     for index, odd in enumerate(ODDITIES):
         game = small.at("train", 1000 + index)
         problem = odd(game.problem, stream(seed, "odd", index))
         made = compile_game(problem, game.grammar, split="train", file=f"odd/{index}")
-        yield _entry(f"odd/{index}", made, seed + index, 60, sentence=False)
+        yield entry_of(f"odd/{index}", made, seed + index, 60, sentence=False)
 
 
-def _entry(name: str, game: Game, seed: int, steps: int, *, sentence: bool) -> tuple[Game, dict[str, Any]]:
+def entry_of(name: str, game: Game, seed: int, steps: int, *, sentence: bool) -> dict[str, Any]:
+    """What the original is to be asked about a game; with `sentence` it is to use its own domain and grammar."""
     world = World(game)
     walks: list[dict[str, Any]] = [{"commands": plan(world) or []}, {"seed": seed, "steps": steps}]
     if seed % 3 == 0 or not sentence:
         walks.append({"commands": explore(world, ()) or []})
     data = game_data(game.problem, game.grammar.goal_sentence, "parity", [])
     words = {"sentence": game.grammar.goal_sentence} if sentence else {}
-    return game, {"name": name, "data": data, "walks": walks, **words}
+    return {"name": name, "data": data, "walks": walks, **words}
 
 
 def ask_original(python: str, questions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -135,19 +138,26 @@ def read_kept(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
 
 
-def run(quick: bool, seed: int, python: str = sys.executable, replay: Path | None = None) -> dict[str, Any]:
-    """Count differing walks; about twenty minutes with the original, a second on its transcripts."""
-    if replay:
-        lines = read_kept(replay)
-    else:
-        asked = [entry for _, entry in entries(seed, quick=quick)]
-        lines = ask_original(python, asked)
-        told = {entry["name"]: entry["data"] for entry in asked if "sentence" not in entry}
-        for line in lines[1:]:
-            if line["name"] in told:
-                data = told[line["name"]]
-                line |= {"problem": data["pddl_problem"], "sentence": read_grammar(data["grammar"]).goal_sentence}
-    return {**count(lines, seed), "lines": lines}
+def interpreter() -> str:
+    """The interpreter that can import alfworld, as far as has been said."""
+    return os.environ.get("PALAESTRA_ALFWORLD_PYTHON", sys.executable)
+
+
+def transcripts(python: str, seed: int, *, quick: bool) -> list[dict[str, Any]]:
+    """What the original did: a header, then a line for every walk; generated games are told in full."""
+    asked = list(entries(seed, quick=quick))
+    told = {entry["name"]: entry["data"] for entry in asked if "sentence" not in entry}
+    lines = ask_original(python, asked)
+    for line in lines[1:]:
+        if line["name"] in told:
+            data = told[line["name"]]
+            line |= {"problem": data["pddl_problem"], "sentence": read_grammar(data["grammar"]).goal_sentence}
+    return lines
+
+
+def run(quick: bool, seed: int) -> dict[str, Any]:
+    """Count differing walks; about twenty minutes, nearly all of them the original's, or half a minute if quick."""
+    return count(transcripts(interpreter(), seed, quick=quick), seed)
 
 
 def count(lines: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
@@ -169,14 +179,14 @@ def count(lines: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default=sys.executable, help="interpreter that can import alfworld")
+    parser.add_argument("--python", default=interpreter(), help="interpreter that can import alfworld")
     parser.add_argument("--keep", type=Path, help="write the transcripts to this file")
     parser.add_argument("--replay", type=Path, help="compare with kept transcripts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="eight games")
     given = parser.parse_args()
-    result = run(given.quick, given.seed, given.python, given.replay)
-    lines = result.pop("lines")
+    lines = read_kept(given.replay) if given.replay else transcripts(given.python, given.seed, quick=given.quick)
+    result = count(lines, given.seed)
     if given.keep:
         keep(given.keep, lines)
     print(json.dumps(result, indent=2))

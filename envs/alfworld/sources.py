@@ -90,6 +90,10 @@ class EmbeddedGames(_Shared):
         """The game, compiled once."""
         return _embedded_game(self._games[split][_checked(index, self.count(split), split)])
 
+    def read(self, split: Split, index: int) -> Game:
+        """The game, read and compiled anew."""
+        return _read_embedded(self._games[split][_checked(index, self.count(split), split)])
+
     def find(self, task_id: str) -> tuple[Split, int]:
         """Cost: compiles the games up to the one found."""
         for split, numbers in self._games.items():
@@ -107,6 +111,10 @@ def _embedded() -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=_CACHED_GAMES)
 def _embedded_game(number: int) -> Game:
+    return _read_embedded(number)
+
+
+def _read_embedded(number: int) -> Game:
     entry = _embedded()[number]
     return compile_game(
         read_problem(entry["problem"]), _grammar(entry["sentence"]), split=entry["split"], file=entry["file"]
