@@ -161,24 +161,26 @@ def plot(found: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     details = found["rows"][1]["details"]
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    world, call, memory = figure.subplots(1, 3)
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    world, call, memory = figure.subplots(1, 3, width_ratios=(2, 1, 1))
     for name in details["by_world"][0]["servers"]:
         points = [by["servers"][name] for by in details["by_world"]]
-        world.plot([p["rows"] for p in points], [p["us_per_call"] for p in points], marker="o", ms=3, lw=1, label=name)
+        world.plot([p["rows"] for p in points], [p["us_per_call"] for p in points], marker="o", ms=3, lw=1)
+        last = points[-1]
+        world.annotate(name, (last["rows"], last["us_per_call"]), (4, 0), textcoords="offset points", fontsize=6)
     world.set(xscale="log", yscale="log", xlabel="rows in the world", ylabel="CPU per call, µs", title="by world")
-    world.legend(fontsize=5, ncols=2)
     live = details["by_live_episodes"]
     counts = [by["episodes"] for by in live]
     call.plot(counts, [by["us_per_call"] for by in live], marker="o")
     call.set(xscale="log", xlabel="live episodes", ylabel="CPU per call, µs", title="by live episodes")
     call.set_ylim(bottom=0)
     memory.plot(counts, [by["rss_mb"] for by in live], marker="o")
-    memory.set(xscale="log", yscale="log", xlabel="live episodes, 3 servers each", ylabel="MB", title="resident memory")
+    memory.set_ylim(bottom=0)
+    memory.set(xlabel="live episodes, 3 servers each", ylabel="MB", title="resident memory")
     for axes in (world, call, memory):
         axes.grid(alpha=0.3, which="both")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    figure.savefig(path, dpi=100)
 
 
 def main(arguments: list[str]) -> None:

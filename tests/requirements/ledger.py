@@ -164,7 +164,6 @@ PROMISES: tuple[Promise, ...] = (
         anchor="PROVE",
         figure="100 % of at least 50 hacks score below the honest solution",
         tier="gate",
-        deferred="Not yet covered: the corpus of hacks",
     ),
     Promise(
         id="R16",
