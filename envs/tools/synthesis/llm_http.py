@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Generator, Mapping
@@ -22,6 +23,7 @@ LARGEST: Final = 4 * 1024 * 1024
 """Bytes of an answer that are read."""
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _SHOWN: Final = 200
+_HIDDEN: Final = "[key]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,10 @@ class _Bearer(httpx2.Auth):
             raise ConfigError("bad_key", text)
 
     def without_key(self, text: str) -> str:
-        """A text with the key taken out."""
-        return text.replace(self._key(), "[key]") if self._key() else text
+        """A text with the key taken out, also where it was written as JSON may write it."""
+        for form in filter(None, (self._key(), self._key().replace("/", "\\/"))):
+            text = text.replace(form, _HIDDEN)
+        return text
 
     def _key(self) -> str:
         return os.environ.get(self._variable, "").strip() if self._variable else ""
@@ -125,14 +129,18 @@ class Endpoint:
         self._auth.check()
         with self._free:
             try:
-                return self._reply(self._exchange(body))
+                response, text = self._exchange(body)
+                if response.status_code == HTTPStatus.OK:
+                    return self._reply(text)
+                failure = self._refused(response, text)
             except httpx2.TimeoutException:
                 failure = self._late()
             except (httpx2.HTTPError, httpx2.StreamError) as error:
                 failure = self._lost(error)
         raise failure  # out here: the library's exception holds the request, and that holds the key
 
-    def _exchange(self, body: Mapping[str, Any]) -> bytes:
+    def _exchange(self, body: Mapping[str, Any]) -> tuple[httpx2.Response, str]:
+        """The answer, and its text without the key."""
         deadline = time.monotonic() + self._settings.timeout_s
         content = bytearray()
         with self._http.stream("POST", f"{self._settings.base_url}/chat/completions", json=body) as response:
@@ -145,9 +153,7 @@ class Endpoint:
                     )
                 if time.monotonic() > deadline:
                     raise self._late()
-        if response.status_code != HTTPStatus.OK:
-            raise self._refused(response, bytes(content))
-        return bytes(content)
+        return response, self._auth.without_key(content.decode("utf-8", "replace"))
 
     def _late(self) -> Failure:
         text = f"the endpoint gave no whole answer within timeout_s = {self._settings.timeout_s} s"
@@ -159,13 +165,12 @@ class Endpoint:
         spent = not isinstance(error, httpx2.ConnectError)
         return Failure("endpoint_unreachable", text, again=True, spent=spent)
 
-    def _refused(self, response: httpx2.Response, content: bytes) -> Failure:
-        said = self._auth.without_key(content.decode("utf-8", "replace"))[:_SHOWN]
+    def _refused(self, response: httpx2.Response, said: str) -> Failure:
         again = response.status_code in _AGAIN
         wait = self._wait(response.headers.get("retry-after", "")) if again else 0.0
         fix = "" if again else "; check base_url, model and the key"
         fix += f"; it asks to wait {wait:.0f} s" if wait else ""
-        text = f"the endpoint answered {response.status_code}: {said!r}{fix}"
+        text = f"the endpoint answered {response.status_code}: {said[:_SHOWN]!r}{fix}"
         return Failure("endpoint_status", text, again=again, wait_s=wait)
 
     def _wait(self, asked: str) -> float:
@@ -177,17 +182,20 @@ class Endpoint:
         except ValueError:
             return 0.0
 
-    def _reply(self, content: bytes) -> Reply:
+    def _reply(self, text: str) -> Reply:
         try:
-            answer = _Completion.model_validate_json(content)
+            answer = _Completion.model_validate(json.loads(text))
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(map(str, found["loc"])) or "body"
-            text = (
-                f"the endpoint's answer is no chat completion: {where}: {self._auth.without_key(found['msg'])[:_SHOWN]}"
-            )
-            raise Failure("endpoint_answer", text, again=True, spent=True) from None
-        choice = answer.choices[0]
-        said = (choice.message.content or "").encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
-        tokens = None if answer.usage is None else answer.usage.total_tokens
-        return Reply(self._auth.without_key(said), choice.finish_reason == "length", tokens)
+            problem = f"{'.'.join(map(str, found['loc'])) or 'body'}: {found['msg']}"
+        except (ValueError, RecursionError) as error:
+            problem = str(error)[:_SHOWN]
+        else:
+            choice = answer.choices[0]
+            # A lone surrogate could be neither stored nor sent.
+            said = self._auth.without_key(choice.message.content or "").encode("utf-8", "replace").decode()
+            tokens = None if answer.usage is None else answer.usage.total_tokens
+            return Reply(said, choice.finish_reason == "length", tokens)
+        raise Failure(
+            "endpoint_answer", f"the endpoint's answer is no chat completion: {problem}", again=True, spent=True
+        )

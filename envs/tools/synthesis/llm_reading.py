@@ -19,7 +19,7 @@ LONGEST: Final = 1500
 """Characters of a message."""
 _PROBLEMS: Final = 5
 _THOUGHT: Final = "</think>"
-_FIGURE: Final = re.compile(r"\d(?:[\w:.,/-]*\w)?")
+_FIGURE: Final = re.compile(r"\w*\d(?:[\w:.,/-]*\w)?")
 
 Needs = Literal["explicit", "implicit", "none"]
 
