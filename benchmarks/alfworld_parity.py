@@ -6,8 +6,8 @@ score and end must be equal in every step. The walks are the planner's, the expl
 inadmissible commands among them.
 
 alfworld may be installed in another environment: `--python PATH`, or the environment variable
-PALAESTRA_ALFWORLD_PYTHON, names its interpreter. `--keep FILE` writes the
-transcripts, packed; `--replay FILE` compares with such a file instead of asking the original.
+PALAESTRA_ALFWORLD_PYTHON, names its interpreter. `--keep FILE` writes the transcripts, packed; `--replay FILE` compares
+with such a file instead of asking the original.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from gymnasium.utils.env_checker import check_env
 
 from palaestra.envs.alfworld.domain import DOMAIN
 from palaestra.envs.alfworld.env import ALFWorldEnv
+from palaestra.envs.alfworld.export import export_games
 from palaestra.envs.alfworld.files import GAME_FILE, TRAJECTORY_FILE, game_data, read_game, write_game
 from palaestra.envs.alfworld.generator import SPLITS, Household, make_household
 from palaestra.envs.alfworld.grammar import read_grammar, write_grammar
@@ -332,3 +333,18 @@ def test_problems_written_read_back_equal() -> None:
         assert again.facts == made.problem.facts
         assert again.types == made.problem.types
         assert again.goal == made.problem.goal
+
+
+def test_exported_games_are_a_users_games(tmp_path: Path) -> None:
+    assert export_games(tmp_path) == 108
+    ours, theirs = ALFWorldEnv(), ALFWorldEnv(games=str(tmp_path), strict=True)
+    tasks = {}
+    for env in (ours, theirs):
+        tasks[env] = {
+            env.reset(seed=0, options={"split": split, "index": index})[1]["task_id"]
+            for split, count in zip(SPLITS, (60, 24, 24), strict=True)
+            for index in range(count)
+        }
+    assert tasks[ours] == tasks[theirs]
+    assert export_games(tmp_path / "new", generate=2) == 6
+    assert ALFWorldEnv(games=str(tmp_path / "new")).reset(seed=0)[1]["split"] == "train"
