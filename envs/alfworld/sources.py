@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 from palaestra.envs.alfworld import generator
@@ -165,8 +166,8 @@ def file_name(made: Household, number: int) -> str:
 class FolderGames(_Shared):
     """The user's games, indexed when the source is opened (a millisecond or two per game) and read when played."""
 
-    def __init__(self, folder: str, tasks: Sequence[str], strict: bool) -> None:
-        self._root = root_folder(folder)
+    def __init__(self, root: Path, tasks: Sequence[str], strict: bool) -> None:
+        self._root = root
         self._strict = strict
         self._games, seen = find_games(self._root, tasks)
         self.charset = "".join(sorted(set(ASCII_TEXT) | seen))
@@ -196,21 +197,26 @@ def _checked(index: int, count: int | None, split: str) -> int:
     return index
 
 
+@lru_cache(maxsize=64)
+def _embedded_source(tasks: tuple[str, ...]) -> EmbeddedGames:
+    return EmbeddedGames(tasks)
+
+
 @lru_cache(maxsize=16)
-def _open(games: str, size: Size, layouts: int, tasks: tuple[str, ...], pool: int | None, strict: bool) -> GameSource:
-    if games == "embedded":
-        return EmbeddedGames(tasks)
-    if games == "generate":
-        return GeneratedGames(size, layouts, tasks, pool)
-    return FolderGames(games, tasks, strict)
+def _folder_source(root: Path, tasks: tuple[str, ...], strict: bool) -> FolderGames:
+    return FolderGames(root, tasks, strict)
 
 
 def open_source(config: ALFWorldConfig) -> GameSource:
-    """The source of these settings; the same object for equal settings, so that a folder is indexed once.
+    """The source of these settings; a folder is indexed once per process.
 
     Raises: ConfigError "games" for a folder that is not there; TaskError "no_games" for one without games.
     """
-    return _open(config.games, config.size, config.layouts, config.tasks, config.pool, config.strict)
+    if config.games == "embedded":
+        return _embedded_source(config.tasks)
+    if config.games == "generate":
+        return GeneratedGames(config.size, config.layouts, config.tasks, config.pool)
+    return _folder_source(root_folder(config.games), config.tasks, config.strict)
 
 
 def select(

@@ -20,7 +20,7 @@ from palaestra.envs.alfworld.grammar import read_grammar, write_grammar
 from palaestra.envs.alfworld.names import entity_names
 from palaestra.envs.alfworld.planner import plan
 from palaestra.envs.alfworld.problem import read_problem, write_problem
-from palaestra.envs.alfworld.sources import compile_household, file_name, open_source
+from palaestra.envs.alfworld.sources import compile_household, file_name
 from palaestra.envs.alfworld.world import World
 from palaestra.envs.core.checks import check_agent_env
 from palaestra.envs.core.errors import ConfigError, TaskError
@@ -257,6 +257,9 @@ def test_exactly_the_good_games_are_found(folder: Path, caplog: pytest.LogCaptur
 def test_the_same_commands_run_on_the_users_games(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(folder))
     check_env(gymnasium.make("palaestra/ALFWorld-v0", games="data").unwrapped)
+    monkeypatch.setenv("ALFWORLD_DATA", str(folder / "json_2.1.1"))  # the folder of the splits will do, too
+    first = ALFWorldEnv(games="data").reset(seed=0)
+    assert first == ALFWorldEnv(games=str(folder)).reset(seed=0)
     assert not check_agent_env("palaestra/ALFWorld-v0", seeds=(0,), games="data").remarks
 
 
@@ -301,7 +304,6 @@ def test_a_folder_without_games_is_named(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(folder: Path, name: str, content: bytes) -> None:
     (damaged,) = [path for path in sorted(folder.rglob(name)) if "valid_unseen" in str(path)][:1]
     damaged.write_bytes(content)
-    open_source.__globals__["_open"].cache_clear()
     with pytest.raises(TaskError, match=damaged.parent.name):
         ALFWorldEnv(games=str(folder))
 
