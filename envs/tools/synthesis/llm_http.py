@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import Annotated, Any, Final
@@ -72,6 +73,10 @@ class _Completion(BaseModel):
     usage: _Usage | None = None
 
 
+_tls = cache(httpx2.create_ssl_context)
+"""The library's own; one for the process, since reading the certificates takes 0.1 s."""
+
+
 class _Bearer(httpx2.Auth):
     """Puts the key into the one header it is for. Nothing else holds it: neither an object nor a local variable."""
 
@@ -114,7 +119,7 @@ class Endpoint:
         self._free = BoundedSemaphore(settings.concurrency)
         self._auth = _Bearer(settings.key_env)
         limits = httpx2.Limits(max_connections=settings.concurrency)
-        self._http = httpx2.Client(auth=self._auth, timeout=settings.timeout_s, limits=limits)
+        self._http = httpx2.Client(auth=self._auth, verify=_tls(), timeout=settings.timeout_s, limits=limits)
 
     def close(self) -> None:
         """Close the connections."""

@@ -83,8 +83,9 @@ def test_failures_of_the_endpoint_change_nothing_that_is_written(endpoint: Endpo
     write(endpoint.settings(), tmp_path / "a.sqlite", tmp_path / "smooth")
     clean = asked(endpoint)
     endpoint.bodies.clear()
-    failing = [sends(b"", 429, retry_after="1"), sends(b"", 500), breaks_off, sends(b'{"choices": 5}'), None]
-    endpoint.planned.extend(failing * len(clean))
+    failing = [sends(b"", 429, retry_after="1"), sends(b"", 500), breaks_off, sends(b'{"choices": 5}'), sends(b"{")]
+    for behaviour in itertools.islice(itertools.cycle(failing), len(clean)):
+        endpoint.planned.extend([behaviour, None])
     write(endpoint.settings(concurrency=1), tmp_path / "b.sqlite", tmp_path / "rough")
     assert not endpoint.planned
     assert parts(tmp_path / "rough") == parts(tmp_path / "smooth")
