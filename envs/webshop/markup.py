@@ -37,7 +37,7 @@ def draw_page(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{TITLE}</title><link rel="stylesheet" href="/shop.css"></head>'
-        f'<body class="{state.page}"><main>{main}</main></body></html>\n'
+        f'<body class="on-{state.page}"><main>{main}</main></body></html>\n'
     )
 
 
