@@ -129,9 +129,7 @@ def _said(returned: Any) -> str:
 
 
 def _public(value: Any) -> Any:
-    """What state there is in a value, as JSON: objects by their public attributes, keys and members that have no order
-    in one.
-    """
+    """The state in a value as JSON: objects by their public attributes, sets in an order of their own."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, dict):

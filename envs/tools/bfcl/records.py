@@ -58,7 +58,7 @@ def record_of(task: BfclTask) -> TaskRecord:
     """A task as a record: every ground-truth call depends on the one before, and a turn comes out as BFCL's checkers
     say.
 
-    Raises: ToolError "story_failed" if a ground-truth call fails.
+    Raises: TaskError "bad_ground_truth" if a ground-truth call fails.
     Cost: two worlds and the ground truth, some ms.
     """
     session = BfclSession(task)
