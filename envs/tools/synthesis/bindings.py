@@ -115,7 +115,7 @@ def _beside(slot: Slot, context: Context, keys: Sequence[str], rng: np.random.Ge
             else:
                 for value in row.values():
                     if type(value) is int:
-                        found += [value, value + slot.step, value // 2]
+                        found += [abs(value), value + slot.step, value // 2]
     if slot.kind == "text":
         return [text for text in found if text and len(text) <= slot.longest and not slot.pattern]
     return [v for v in found if slot.minimum <= v <= slot.maximum and v % slot.step == 0]

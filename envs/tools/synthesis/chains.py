@@ -7,8 +7,9 @@ from the call before, an implicit one needs a call that was refused before and w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from palaestra.envs.tools.synthesis.probing import WORKS, replay
 from palaestra.envs.tools.synthesis.products import produced
 from palaestra.envs.tools.synthesis.sampling import Call
 from palaestra.envs.tools.synthesis.slots import slots_of
-from palaestra.envs.tools.synthesis.vocabulary import seen_as
+from palaestra.envs.tools.synthesis.vocabulary import thing_of
 from palaestra.mcp_servers.framework.dispatch import dispatch
 from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
 
@@ -33,6 +34,11 @@ _BUDGET: Final = 120
 _DRAWS: Final = 60
 _TRIED_WEIGHT: Final = 0.1
 """What a try counts towards a tool's use: tools that rarely work must not be all that is tried."""
+_HOPELESS: Final = 4
+"""Failures of a step that never worked, after which it is given up in this world."""
+_PATIENCE: Final = 10
+"""Tries after which a tool whose edges lead nowhere stands beside other paths."""
+_LOOKS: Final = 3
 _KEEP_RATE: Final = 0.6
 _FROM_EXAMPLE: Final = 0.4
 
@@ -55,6 +61,7 @@ class Paths:
         self.tools = world.server.tools
         self.used: Counter[str] = Counter() if used is None else used
         self.tried: Counter[str] = Counter()
+        self._failures: Counter[tuple[str, str]] = Counter()
         self.unreached = {name for name, pool in world.pools.items() if not pool.good}
         self._after: dict[str, list[str]] = {}
         self._before: dict[str, list[str]] = {}
@@ -67,22 +74,36 @@ class Paths:
         path: tuple[str, ...] = ()
         for _ in range(_DRAWS):
             path = self._draw(rng)
-            if len(path) >= SHORTEST and self._allowed(path):
+            if len(path) >= SHORTEST and self._allowed(path) and not self._hopeless(path):
                 break
         self.tried.update(path)
         return path
+
+    def learn(self, path: Sequence[str], bound: int) -> None:
+        """Note how far a path could be bound: steps that failed again and again are not drawn any more."""
+        steps = list(pairwise(("", *path)))
+        for step in steps[:bound]:
+            self._failures[step] = -(10**6)
+        if bound < len(steps):
+            self._failures[steps[bound]] += 1
+
+    def _hopeless(self, path: Sequence[str]) -> bool:
+        return any(self._failures[step] >= _HOPELESS for step in pairwise(("", *path)))
 
     def _draw(self, rng: np.random.Generator) -> tuple[str, ...]:
         wanted = self._wanted(rng)
         length = int(rng.choice(list(LENGTHS), p=list(LENGTHS.values())))
         linked = wanted in self._after or wanted in self._before
-        path = [wanted] if linked else [pick(list(self._after), rng)] if self._after else []
+        if self.tried[wanted] > _PATIENCE and not self.used[wanted] and wanted not in self.unreached:
+            linked = False
+        beside = [name for name in self._after if name != wanted]
+        path = [wanted] if linked else [pick(beside, rng)] if beside else []
         examples = [edge for edge in self.graph.edges if edge.target == wanted and edge.kind != "blocks"]
         if linked and examples and (wanted in self.unreached or rng.random() < _FROM_EXAMPLE):
             names = [tool for tool, _ in pick(examples, rng).calls]
             path = list(dict.fromkeys(names))[-LONGEST:] if len(set(names)) == len(names) else path
         self._lengthen(path, length if linked else max(1, length - 1), rng)
-        if not linked:
+        if not linked and wanted not in path:
             path.append(wanted)
         return tuple(path)
 
@@ -114,33 +135,36 @@ class _Binding:
     needs: Mapping[tuple[str, str], Edge]
     rng: np.random.Generator
     budget: int = _BUDGET
+    deepest: int = 0
 
 
-def bind(
-    world: Field, path: tuple[str, ...], needs: Mapping[tuple[str, str], Edge], rng: np.random.Generator
-) -> list[Call] | None:
+def bind(world: Field, path: tuple[str, ...], paths: Paths, rng: np.random.Generator) -> list[Call] | None:
     """Arguments with which the calls of a path work one after another; None if none were found.
 
     Cost: some 2 ms, at most 120 proposals.
     """
     world.episode.reset()
     calls: list[Call] = []
-    found = _bind(_Binding(world, path, needs, rng), calls, [])
+    task = _Binding(world, path, paths.needs, rng)
+    found = _bind(task, calls, [])
     world.episode.reset()
+    paths.learn(path, len(path) if found else task.deepest)
     return calls if found else None
 
 
 def _bind(task: _Binding, calls: list[Call], results: list[dict[str, Any]]) -> bool:
     at, world = len(calls), task.world
+    task.deepest = max(task.deepest, at)
     if at == len(task.path):
         return True
+    given = produced(world.server, results[-1], {}) if at else {}
     spec = world.server.tools[task.path[at]]
     edge = task.needs.get((task.path[at - 1], spec.name)) if at else None
     for _ in range(_TRIES):
         task.budget -= 1
         if task.budget < 0:
             return False
-        fixed = _fixed(task, spec, edge, calls, results)
+        fixed = _fixed(task, spec, edge, calls, given)
         arguments = None if fixed is None else propose(spec, world.context, task.rng, fixed=fixed)
         if arguments is None or world.asks(spec, arguments) != WORKS:
             continue
@@ -150,7 +174,7 @@ def _bind(task: _Binding, calls: list[Call], results: list[dict[str, Any]]) -> b
         if value is not None and not _empty(spec, value):
             calls.append((spec.name, arguments))
             results.append(value)
-            if _opens_the_way(task, len(calls)) and _bind(task, calls, results):
+            if _opens_the_way(task, calls[-1], len(calls)) and _bind(task, calls, results):
                 return True
             calls.pop()
             results.pop()
@@ -158,15 +182,17 @@ def _bind(task: _Binding, calls: list[Call], results: list[dict[str, Any]]) -> b
     return False
 
 
-def _opens_the_way(task: _Binding, at: int) -> bool:
-    """Whether a call of the next tool that was refused works now, if the edge to it promises so."""
-    if at == len(task.path):
+def _opens_the_way(task: _Binding, last: Call, at: int) -> bool:
+    """Whether some call of the next tool works now, after the last one, if the edge to it promises so."""
+    edge = None if at == len(task.path) else task.needs.get((task.path[at - 1], task.path[at]))
+    if edge is None or edge.kind != "implicit":
         return True
-    edge = task.needs.get((task.path[at - 1], task.path[at]))
-    waiting = () if edge is None or edge.kind != "implicit" else task.world.pools[edge.target].bad.get(edge.label, ())
-    return not waiting or any(
-        task.world.asks(task.world.server.tools[task.path[at]], args) == WORKS for args in waiting
-    )
+    world, spec = task.world, task.world.server.tools[edge.target]
+    waiting = [*world.pools[edge.target].bad.get(edge.label, ())]
+    for _ in range(_LOOKS if waiting else 0):
+        args = propose(spec, world.context, task.rng, fixed=_shared(world, last, spec))
+        waiting += [] if args is None else [args]
+    return not waiting or any(world.asks(spec, args) == WORKS for args in waiting)
 
 
 def _empty(spec: ToolSpec, value: dict[str, Any]) -> bool:
@@ -183,7 +209,7 @@ def _held_back(world: Field, calls: list[Call], call: Call) -> bool:
 
 
 def _fixed(
-    task: _Binding, spec: ToolSpec, edge: Edge | None, calls: list[Call], results: list[dict[str, Any]]
+    task: _Binding, spec: ToolSpec, edge: Edge | None, calls: list[Call], given: Mapping[str, list[Any]]
 ) -> Arguments | None:
     """Arguments decided by what came before, and by what the next tool of the path waits for."""
     fixed: Arguments = {}
@@ -191,7 +217,7 @@ def _fixed(
         fixed |= _shared(task.world, calls[-1], spec)
     if edge is not None and edge.kind == "explicit":
         slot = next(slot for slot in slots_of(spec) if slot.name == edge.label)
-        values = produced(task.world.server, results[-1], calls[-1][1]).get(slot.entity or slot.name)
+        values = given.get(slot.entity or slot.name)
         if not values:
             return None
         fixed[slot.name] = pick(values, task.rng)
@@ -207,10 +233,11 @@ def _fixed(
 
 
 def _shared(world: Field, call: Call, spec: ToolSpec) -> Arguments:
-    """The arguments a tool has in common with a call: keys of the same table, or values of the same field."""
+    """The argument a tool has in common with a call: the first that names a thing the call is about."""
     known: dict[str, Any] = {}
     for slot in slots_of(world.server.tools[call[0]]):
-        if slot.name in call[1] and (slot.entity or slot.kind == "text"):
-            known[slot.entity or seen_as(slot)] = call[1][slot.name]
-    wanted = [slot for slot in slots_of(spec) if slot.required and (slot.entity or seen_as(slot)) in known]
-    return {slot.name: known[slot.entity or seen_as(slot)] for slot in wanted[:1]}
+        thing = thing_of(slot)
+        if slot.name in call[1] and thing:
+            known[thing] = call[1][slot.name]
+    wanted = [slot for slot in slots_of(spec) if slot.required and thing_of(slot) in known]
+    return {slot.name: known[thing_of(slot) or ""] for slot in wanted[:1]}

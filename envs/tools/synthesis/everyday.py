@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from palaestra.envs.tools.synthesis.bindings import pick
+from palaestra.envs.tools.synthesis.speaking import noun
 
 
 @cache
@@ -39,3 +40,12 @@ def everyday_request(rng: np.random.Generator) -> str:
 def sentences(what: str) -> tuple[str, ...]:
     """Ways to say `again`, `instead`, `yes`, `no_tool`, `found` or `which`."""
     return tuple(_data()["sentences"][what])
+
+
+def called(argument: str) -> str:
+    """What people call an argument.
+
+    >>> called("starts_at"), called("account_id")
+    ('start', 'account')
+    """
+    return str(_data()["nouns"].get(argument, noun(argument)))

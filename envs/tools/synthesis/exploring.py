@@ -17,16 +17,18 @@ from palaestra.envs.tools.synthesis.probing import WORKS, replay
 from palaestra.envs.tools.synthesis.products import made_up, produced
 from palaestra.envs.tools.synthesis.sampling import Call
 from palaestra.envs.tools.synthesis.slots import Slot, slots_of
-from palaestra.envs.tools.synthesis.vocabulary import seen_as
+from palaestra.envs.tools.synthesis.vocabulary import seen_as, thing_of
 from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
 
 EdgeKind = Literal["explicit", "implicit", "blocks"]
 DEEPEST: Final = 6
 VARIANTS: Final = 8
 """Calls of one tool whose consequences are looked at, per state."""
-_NEXT: Final = 8
+_NEXT: Final = 10
 """States looked at per depth, beyond the seed itself."""
 _FILLS: Final = 6
+_NEAR: Final = 6
+"""Things beside those that calls wait for, that other calls may be about."""
 
 Finding = tuple[str, str, EdgeKind, str]
 """(A, B, kind, label): the label is the precondition or fault, or the argument; empty for blocks."""
@@ -94,6 +96,9 @@ def _wanted_keys(world: Field, calls: Iterable[tuple[ToolSpec, Arguments]]) -> d
         for slot in slots_of(spec):
             if slot.name in arguments and (slot.entity or slot.kind == "text"):
                 wanted.setdefault(slot.entity or seen_as(slot), {})[str(arguments[slot.name])] = None
+    for entity, keys in list(wanted.items()):
+        for near in [near for key in keys for near in list(world.context.near.get(key, ()))[:_NEAR]]:
+            wanted.setdefault(world.context.entity_of(near) or entity, {})[near] = None
     return {name: list(keys) for name, keys in wanted.items()}
 
 
@@ -133,10 +138,11 @@ def _onward(world: Field, state: _State) -> list[Call]:
 
 
 def _others(world: Field, tool: str, args: Arguments) -> list[Arguments]:
-    """Other ways to make a call that just became possible."""
+    """Other ways to make a call that just became possible: every word of its choices, and some other values."""
     spec, made = world.server.tools[tool], [args]
-    for _ in range(_FILLS):
-        other = propose(spec, world.context, world.rng)
+    choices = [(slot.name, option) for slot in slots_of(spec) if slot.name in args for option in slot.options]
+    for name, option in [*choices, *[("", None)] * (_FILLS if len(choices) < _FILLS else 0)]:
+        other = {**args, name: option} if name else propose(spec, world.context, world.rng)
         if other is not None and other not in made and world.asks(spec, other) == WORKS:
             made.append(other)
     return made[1:]
@@ -211,9 +217,9 @@ def _about_the_same(world: Field, one: Call, other: Call) -> bool:
 
 
 def _keys(world: Field, call: Call) -> dict[str, Any]:
-    """Table -> the key of it that a call names."""
+    """Kind of thing -> the one that a call names."""
     slots = slots_of(world.server.tools[call[0]])
-    return {slot.entity: call[1][slot.name] for slot in slots if slot.entity and slot.name in call[1]}
+    return {thing: call[1][slot.name] for slot in slots if slot.name in call[1] and (thing := thing_of(slot))}
 
 
 def _further(spec: ToolSpec, before: str, after: str) -> bool:

@@ -33,7 +33,7 @@ from palaestra.mcp_servers.framework.sources import derive_seed
 
 TRIALS: Final = 20
 """Worlds in which every ordered pair of tools is tried."""
-DEEP: Final = 8
+DEEP: Final = 12
 """Of these, the ones explored further than one call from the seed."""
 STRONG: Final = 0.5
 CALLS: Final = 10**9

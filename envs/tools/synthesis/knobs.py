@@ -14,10 +14,13 @@ from palaestra.envs.tools.synthesis.pools import Field
 from palaestra.envs.tools.synthesis.probing import replay
 from palaestra.envs.tools.synthesis.slots import slots_of
 from palaestra.mcp_servers.catalog import CATALOG, load_server
+from palaestra.mcp_servers.framework.sources import stream
 
 FEWEST, MOST = 3, 8
 OTHERS: Final = 3
 """Servers that distractors come from, at most."""
+GROUPS: Final = 8
+"""Groups of such servers, for each server."""
 OWN: Final = 16
 """Tools of its own server that a conversation shows, unless it needs more."""
 
@@ -72,8 +75,10 @@ def choose_shown(
 
 
 def _distractors(own: str, servers: Sequence[str], rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    # Few groups of servers, so that the digests of their catalogues are worked out a few times only.
+    group = stream(int(rng.integers(GROUPS)), "distractors", own)
     pool = [name for name in (servers if len(servers) > 1 else tuple(CATALOG)) if name != own]
-    chosen = [pool[i] for i in sorted(rng.permutation(len(pool))[: int(rng.integers(1, OTHERS + 1))].tolist())]
+    chosen = [pool[i] for i in sorted(group.permutation(len(pool))[: int(group.integers(1, OTHERS + 1))].tolist())]
     tools: Mapping[str, str] = {tool: name for name in chosen for tool in load_server(name).tools}
     names = list(tools)
     count = int(rng.integers(FEWEST, MOST + 1))

@@ -25,10 +25,15 @@ from palaestra.envs.tools.synthesis.sampling import Call
 from palaestra.envs.tools.synthesis.scene import Made, Scene, Spoken
 from palaestra.envs.tools.synthesis.slots import slots_of
 from palaestra.envs.tools.synthesis.teacher import Manner, Query, Teacher
+from palaestra.mcp_servers.framework.spec import Effect
 
-_PROPOSALS: Final = 10
 REPLIES: Final = 10
 """Replies of the assistant in a conversation: calls made one by one, and one answer per turn."""
+_PROPOSALS: Final = 10
+_PER_TURN: Final = 3
+"""Calls asked for in one turn, look-ups left out, at most."""
+_SPARE_RATE: Final = 0.7
+"""How often a chain that did not suit one brief is kept for another, and used before a new one is bound."""
 
 
 class Dropped(Exception):
@@ -71,7 +76,7 @@ class Machine:
     def __init__(self, world: Field, paths: Paths, teacher: Teacher, beside: Mapping[str, frozenset[str]]) -> None:
         self.world, self.paths, self.teacher, self.beside = world, paths, teacher, beside
         self._server = world.server.name
-        self._names: dict[tuple[str, str], object] = {}
+        self._spare: list[list[Call]] = []
 
     def write(self, brief: Brief, rng: np.random.Generator) -> Draft:
         """Act out one conversation. Raises: Dropped. Costs some ms."""
@@ -82,7 +87,17 @@ class Machine:
             return draft
         self.world.episode.reset()
         refused = self._hidden_call(scene) if brief.family == "missing" and not brief.returns else None
-        groups = self._groups(brief, draft, refused, rng)
+        calls = self._chain(brief.scenes.count("act"), rng)
+        try:
+            self._act(brief, draft, scene, calls, refused)
+        except Dropped:
+            if rng.random() < _SPARE_RATE:  # another brief may have use for it
+                self._spare.append(calls)
+            raise
+        return draft
+
+    def _act(self, brief: Brief, draft: Draft, scene: Scene, calls: list[Call], refused: Call | None) -> None:
+        groups = self._groups(brief, draft, calls, refused, scene.rng)
         self.world.episode.reset()
         turn = 0
         while turn < len(brief.scenes):
@@ -90,22 +105,33 @@ class Machine:
         draft.made = scene.made
         if len(scene.made) + len(draft.turns) > REPLIES:
             raise Dropped("too_long")
-        return draft
 
-    def _groups(self, brief: Brief, draft: Draft, refused: Call | None, rng: np.random.Generator) -> list[list[Call]]:
+    def _groups(
+        self, brief: Brief, draft: Draft, calls: list[Call], refused: Call | None, rng: np.random.Generator
+    ) -> list[list[Call]]:
         """The calls of a chain, spread over the acting turns."""
         acting = brief.scenes.count("act")
-        calls = self.teacher.next_action(self.world, self.paths, rng)
-        if calls is None:
-            raise Dropped("unbound")
-        if len(calls) < acting or len(calls) > 3 * acting:
-            raise Dropped("wrong_length")
         if brief.family == "missing":
             hidden = calls[0][0] if refused is None else refused[0]
             self._hide(draft, hidden, calls, brief.returns)
         draft.chain = calls
         cuts = sorted(int(c) + 1 for c in rng.choice(len(calls) - 1, acting - 1, replace=False)) if acting > 1 else []
         return [list(calls[a:b]) for a, b in zip([0, *cuts], [*cuts, len(calls)], strict=True)]
+
+    def _chain(self, acting: int, rng: np.random.Generator) -> list[Call]:
+        """A bound chain of a fitting length: one that did not suit another brief, or a new one."""
+        fitting = [calls for calls in self._spare if acting <= len(calls) <= _PER_TURN * acting]
+        if fitting and rng.random() < _SPARE_RATE:
+            calls = fitting[int(rng.integers(len(fitting)))]
+            self._spare.remove(calls)
+            return calls
+        bound = self.teacher.next_action(self.world, self.paths, rng)
+        if bound is None:
+            raise Dropped("unbound")
+        if not acting <= len(bound) <= _PER_TURN * acting:
+            self._spare.append(bound)
+            raise Dropped("wrong_length")
+        return bound
 
     def _hide(self, draft: Draft, tool: str, calls: Sequence[Call], returns: bool) -> None:
         if tool not in self.beside:
@@ -187,8 +213,11 @@ class Machine:
         start = len(scene.made)
         if kind == "look":
             scene.turn = turn
-            self._look_into(scene, calls[0])
+            calls = self._look_into(scene, calls)
         looked = len(scene.made)
+        slots = slots_of(self.world.server.tools[calls[0][0]])
+        if sum(not slot.required and slot.name in calls[0][1] for slot in slots) > 1:
+            raise Dropped("too_much_to_ask")
         scene.turn = turn + 1
         spoken = self._perform(scene, calls)
         withheld = self._withhold(kind, spoken[0], scene)
@@ -200,14 +229,19 @@ class Machine:
         draft.turns.append(self._said(supplied, scene.made[looked:], "act", scene.rng))
         return turn + 2
 
-    def _look_into(self, scene: Scene, call: Call) -> None:
-        """READ what a goal may be about, knowing no more than the goal."""
-        keys = [slot for slot in slots_of(self.world.server.tools[call[0]]) if slot.entity and slot.name in call[1]]
-        for slot in keys:
-            if slot.entity is not None and scene.find(slot.entity, call[1][slot.name]) is None:
-                scene.look_up(slot.entity, call[1][slot.name], search=False)
+    def _look_into(self, scene: Scene, calls: Sequence[Call]) -> Sequence[Call]:
+        """READ what a goal may be about, knowing no more than the goal; the calls that are left for later."""
+        tool, arguments = calls[0]
+        spec = self.world.server.tools[tool]
+        if spec.effect is Effect.READ and not arguments and len(calls) > 1 and scene.perform(calls[0]):
+            return calls[1:]
+        for slot in slots_of(spec):
+            value = arguments.get(slot.name)
+            if isinstance(value, str) and slot.kind in ("key", "text") and not scene.has_shown(value):
+                scene.look_into(slot.entity, value)
         if not scene.made or scene.made[-1].turn != scene.turn:
             raise Dropped("nothing_to_look_up")
+        return calls
 
     def _withhold(self, kind: str, spoken: Spoken, scene: Scene) -> frozenset[str]:
         """What is left open: everything if only the goal is named, else one required argument."""

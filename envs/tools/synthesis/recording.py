@@ -15,12 +15,15 @@ from palaestra.envs.tools.synthesis.machine import Draft, Dropped
 from palaestra.envs.tools.synthesis.pools import Field
 from palaestra.envs.tools.synthesis.probing import WORKS
 from palaestra.envs.tools.synthesis.sampling import Call
+from palaestra.envs.tools.synthesis.scene import shows
 from palaestra.envs.tools.synthesis.slots import slots_of
 from palaestra.envs.tools.synthesis.speaking import says
 from palaestra.envs.tools.worlds import catalog_digest
 from palaestra.mcp_servers.framework.dispatch import dispatch
 from palaestra.mcp_servers.framework.faults import ToolResult
 from palaestra.mcp_servers.framework.spec import Effect
+
+__all__ = ["CONTEXT", "record_of", "shows", "trace"]
 
 CONTEXT: Final = "context"
 """Source of a value that neither the user nor a result gave."""
@@ -102,15 +105,6 @@ def trace(value: Any, texts: Sequence[str], done: Sequence[tuple[GoldCall, ToolR
         if shows(result.value, value):
             return f"call:{gold.id}"
     return CONTEXT
-
-
-def shows(result: Any, value: Any) -> bool:
-    """Whether a result holds the value, at any depth."""
-    if isinstance(result, dict):
-        return any(shows(member, value) for member in result.values())
-    if isinstance(result, list):
-        return any(shows(member, value) for member in result) or result == value
-    return type(result) is type(value) and bool(result == value)
 
 
 def _implicit(world: Field, calls: Sequence[Call]) -> dict[int, list[int]]:

@@ -5,6 +5,7 @@ Tasks name only what is found here, and what a user knows by heart: a passphrase
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from palaestra.envs.tools.synthesis.slots import Slot, fields_of, slots_of
-from palaestra.envs.tools.synthesis.vocabulary import named_by, offered, seen_as
+from palaestra.envs.tools.synthesis.vocabulary import NAMES, named_by, offered, seen_as
 from palaestra.mcp_servers.framework.dispatch import dispatch
 from palaestra.mcp_servers.framework.episodes import Episode
 from palaestra.mcp_servers.framework.server import ToolServer
@@ -23,6 +24,8 @@ PER_TOOL: Final = 16
 """Calls of one READ tool in one round of the crawl."""
 ROUNDS: Final = 3
 _LETTERS: Final = ["a", "e", "i", "o"]
+_WORD: Final = re.compile(r"[^\W\d_]{4,}")
+_WORDS_PER_ROW: Final = 4
 _MOST_VALUES: Final = 400
 
 Call = tuple[str, dict[str, Any]]
@@ -38,6 +41,7 @@ class Context:
         values: field -> the plain values it was seen to hold.
         near: key -> keys seen in the same row, or above or below it.
         secrets: column -> values only the user knows; `secret_of` narrows them by a key.
+        listed: text -> the calls that show it without being asked for anything.
         calls: every READ made, with its result.
     """
 
@@ -51,11 +55,16 @@ class Context:
     secret_of: dict[str, list[str]] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
     calls: list[tuple[Call, dict[str, Any]]] = field(default_factory=list)
+    listed: dict[str, list[Call]] = field(default_factory=dict)
     _groups: dict[str, tuple[int, list[list[str]]]] = field(default_factory=dict)
 
     def keys(self, entity: str) -> list[str]:
         """Known keys of a table, in the order they were seen."""
         return list(self.rows.get(entity, ()))
+
+    def entity_of(self, key: str) -> str | None:
+        """The table a key is known to be of."""
+        return next((entity for entity, rows in self.rows.items() if key in rows), None)
 
     def groups(self, entity: str) -> list[list[str]]:
         """The known keys of a table by their rows' choices and flags (kind, status): so that the rare is found too."""
@@ -77,6 +86,23 @@ class Context:
                 self.learn(member, call, above)
         elif isinstance(value, dict):
             self._learn_row(value, call, above)
+
+    def learn_words(self, tool: str, value: Mapping[str, Any]) -> None:
+        """Note what a list's rows are called: words its tool can be asked for."""
+        for row in value.get("items", ()):
+            for name in (*NAMES, "text") if isinstance(row, dict) else ():
+                for word in _WORD.findall(str(row.get(name, "")))[:_WORDS_PER_ROW]:
+                    self.see(f"{tool}.text", word)
+
+    def learn_listed(self, call: Call, value: Any) -> None:
+        """Note every text a call shows that asks for nothing."""
+        if isinstance(value, dict | list):
+            for member in value.values() if isinstance(value, dict) else value:
+                self.learn_listed(call, member)
+        elif isinstance(value, str):
+            known = self.listed.setdefault(value, [])
+            if call not in known:
+                known.append(call)
 
     def _learn_row(self, row: Mapping[str, Any], call: Call | None, above: str | None) -> None:
         fields, own = fields_of(self.server), self.server.schema.keys()
@@ -125,7 +151,7 @@ class Context:
             {at: list(calls) for at, calls in self.shown_by.items()},
             {name: dict(values) for name, values in self.values.items()},
             {key: dict(near) for key, near in self.near.items()},
-            self.secret_of, self.secrets, self.calls,
+            self.secret_of, self.secrets, self.calls, self.listed,
         )  # fmt: skip
 
 
@@ -146,8 +172,16 @@ def sample(episode: Episode, server: ToolServer, rng: np.random.Generator) -> Co
                     if value is not None:
                         shown = {name: held for name, held in arguments.items() if name != "limit"}
                         context.calls.append(((spec.name, shown), value))
-                        context.learn(value, (spec.name, shown))
+                        context.learn(value, (spec.name, shown), _subject(spec, arguments))
+                        context.learn_words(spec.name, value)
+                        if not shown:
+                            context.learn_listed((spec.name, shown), value)
     return context
+
+
+def _subject(spec: ToolSpec, arguments: Mapping[str, Any]) -> str | None:
+    """The key a READ was asked about."""
+    return next((arguments[name] for name in spec.references if name in arguments), None)
 
 
 def _fillings(context: Context, spec: ToolSpec, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -178,12 +212,9 @@ def _choices(context: Context, slot: Slot, rng: np.random.Generator) -> list[Any
     if slot.kind == "choice":
         return list(slot.options)
     found = list(offered(slot, context.values, context.now, rng))
-    if not found and slot.name == "text":
-        words = [
-            str(v) for n in ("name", "title", "label", "subject", "payee") for v in list(context.values.get(n, ()))[:6]
-        ]
-        return [word.split()[0] for word in words if word]
-    return found[:PER_TOOL]
+    if slot.name == "text":
+        found += _LETTERS  # names nobody has seen yet are found by a letter
+    return [found[i] for i in sorted(rng.permutation(len(found))[:PER_TOOL].tolist())]
 
 
 def _learn_secrets(context: Context, episode: Episode) -> None:

@@ -142,14 +142,30 @@ class Scene:
             self.names[table, column] = counts
         return self.names[table, column]
 
-    def look_up(self, entity: str, key: str, *, search: bool = True) -> bool:
+    def has_shown(self, value: Any) -> bool:
+        """Whether a result of this conversation holds the value."""
+        return any(shows(made.value, value) for made in self.made)
+
+    def look_into(self, entity: str | None, value: str) -> bool:
+        """Make a READ that asks for nothing and shows a thing, a row as its own; False if there is none."""
+        calls = list(self.world.context.listed.get(value, ()))
+        while calls:
+            call = calls.pop(int(self.rng.integers(len(calls))))
+            if self.perform(call, lookup=True):
+                shown = None if entity is None else self.find(entity, value)
+                if shows(self.made[-1].value, value) if entity is None else shown is not None and shown.row:
+                    return True
+                self.made.pop()
+        return False
+
+    def look_up(self, entity: str, key: str) -> bool:
         """Make a READ that shows the row under its name, without knowing its key; False if there is none."""
         column = next(
             (kind.partition(":")[2] for kind in self.phrases.slots.values() if kind.startswith(f"{entity}:")), ""
         )
         name = self.world.context.rows.get(entity, {}).get(key, {}).get(column)
         calls = [call for call in self.world.context.shown_by.get((entity, key), ()) if not call[1]]
-        searches: list[Call] = [(spec.name, {"text": name}) for spec in self._searches()] if search and name else []
+        searches: list[Call] = [(spec.name, {"text": name}) for spec in self._searches()] if name else []
         for call in [*searches, *calls] if self.rng.random() < 0.5 else [*calls, *searches]:
             if self.perform(call, lookup=True):
                 shown = self.find(entity, key)
@@ -170,15 +186,16 @@ class Scene:
 
     def find(self, entity: str, key: str) -> Shown | None:
         """Where the row was last shown by a result of this conversation; one that shows its own columns if any does."""
-        fields = fields_of(self.world.server)
-        own = next((t.key for t in self.world.server.schema.by_name.values() if t.entity == entity), "")
+        fields, keys = fields_of(self.world.server), self.world.server.schema.keys()
         best: Shown | None = None
         for index in range(len(self.made) - 1, -1, -1):
             for row, place, count in _rows(self.made[index].value):
+                main = next((name for name in row if name in keys), "")
                 for name, value in row.items():
                     if value == key and fields.get(name) == entity:
-                        shown = Shown(index, row if name == own else {}, place, count == 1)
-                        if name == own:
+                        own = name == main and keys[name] == entity
+                        shown = Shown(index, row if own else {}, place, count == 1)
+                        if own:
                             return shown
                         best = best or shown
         return best
@@ -186,6 +203,15 @@ class Scene:
     def choose(self, options: Any) -> Any:
         """One of several, drawn."""
         return pick(options, self.rng)
+
+
+def shows(result: Any, value: Any) -> bool:
+    """Whether a result holds the value, at any depth."""
+    if isinstance(result, dict):
+        return any(shows(member, value) for member in result.values())
+    if isinstance(result, list):
+        return any(shows(member, value) for member in result) or result == value
+    return type(result) is type(value) and bool(result == value)
 
 
 def _rows(value: Any, place: int = 0, count: int = 1) -> Iterator[tuple[dict[str, Any], int, int]]:

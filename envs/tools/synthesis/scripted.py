@@ -9,7 +9,7 @@ import numpy as np
 
 from palaestra.envs.tools.synthesis.bindings import pick
 from palaestra.envs.tools.synthesis.chains import Paths, bind
-from palaestra.envs.tools.synthesis.everyday import everyday_request, sentences
+from palaestra.envs.tools.synthesis.everyday import called, everyday_request, sentences
 from palaestra.envs.tools.synthesis.graph import Graph, graph_of
 from palaestra.envs.tools.synthesis.phrases import Phrases, Wording, phrases_of, wording
 from palaestra.envs.tools.synthesis.pools import Field
@@ -31,7 +31,7 @@ class Scripted:
 
     def next_action(self, world: Field, paths: Paths, rng: np.random.Generator) -> list[Call] | None:
         """A path of the graph, bound in the world."""
-        return bind(world, paths.draw(rng), paths.needs, rng)
+        return bind(world, paths.draw(rng), paths, rng)
 
     def about(self) -> dict[str, Any]:
         """Kind, and no model."""
@@ -112,7 +112,7 @@ class Scripted:
         for name in wanted:
             generic = tuple(wording(w.text.replace("{*}", f"{{{name}}}")) for w in supply.get("*", ()))
             offered = [one for one in (*supply.get(name, ()), *generic) if one.needed <= wanted.keys() | {name}]
-            plain = wording(f"{noun(name).capitalize()}: {{{name}}}.")
+            plain = wording(f"{called(name).capitalize()}: {{{name}}}.")
             made.append(str(pick(offered or [plain], rng).fill(wanted)))
         return [_sentence(text) for text in made]
 
@@ -121,7 +121,7 @@ class Scripted:
         if query.manner in ("irrelevant",) or (query.manner in ("ask", "follow_up") and not made):
             return str(pick(sentences("no_tool"), rng))
         if query.manner == "goal":
-            asked = " and ".join(noun(name) for name in sorted(query.withheld)) or "one"
+            asked = " and the ".join(called(name) for name in sorted(query.withheld)) or "one"
             found = f"{pick(sentences('found'), rng)} " if made else ""
             return found + str(pick(sentences("which"), rng)).replace("{what}", asked)
         phrases = phrases_of(query.server)
@@ -154,5 +154,5 @@ def _join(text: str, further: str) -> str:
 
 
 def _and_also(text: str, left: dict[str, str]) -> str:
-    told = " ".join(f"{noun(name).capitalize()}: {value}." for name, value in left.items())
+    told = " ".join(f"{called(name).capitalize()}: {value}." for name, value in left.items())
     return f"{_sentence(text)} {told}"

@@ -16,8 +16,10 @@ from palaestra.mcp_servers.framework.values import to_iso
 
 HOUR: Final = 3600
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
-_NAMES: Final = ("name", "title", "label", "subject", "payee", "handle", "symbol")
-"""Fields whose words one searches for."""
+NAMES: Final = ("name", "title", "label", "subject", "payee", "handle", "symbol")
+"""Fields that hold what a row is called: words one searches for."""
+_EVEN: Final = ("", "00")
+"""Seconds of the times people speak of."""
 _STEPS: Final = (1, 2, 5, 10, 25, 50)
 
 
@@ -40,6 +42,12 @@ def seen_as(slot: Slot) -> str:
 def is_written(slot: Slot) -> bool:
     """Whether the vocabulary has values for the argument."""
     return bool(_entry("values", slot))
+
+
+def thing_of(slot: Slot) -> str | None:
+    """What kind of thing an argument names: the table of its key, or the field of its text; None if it names none."""
+    named = slot.kind == "text" and seen_as(slot) in _tables()["things"]["fields"]
+    return slot.entity or (seen_as(slot) if named else None)
 
 
 def named_by(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -76,8 +84,9 @@ def _fits(slot: Slot, value: Any) -> bool:
 def _texts(slot: Slot, values: Mapping[str, Mapping[Any, None]], rng: np.random.Generator) -> Iterator[str]:
     written: Iterable[str] = _entry("values", slot) or ()
     observed: Iterable[Any] = values.get(seen_as(slot), ())
-    if slot.name == "text" and not written:
-        observed = (w for n in _NAMES for name in list(values.get(n, ()))[:40] for w in [str(name).split(" ")[0]] if w)
+    if slot.name == "text":
+        observed = values.get(f"{slot.tool}.text", ())
+        written = () if observed else written
     pattern = re.compile(slot.pattern) if slot.pattern else None
     for text in (*written, *observed):
         filled = _fill(str(text), values, rng)
@@ -100,4 +109,6 @@ def _times(slot: Slot, values: Mapping[str, Mapping[Any, None]], now: int, rng: 
         at = now + hours * HOUR
         yield to_iso(at)[:10] if slot.kind == "day" else to_iso(at)
     length = 10 if slot.kind == "day" else 20
-    yield from (v for v in values.get(seen_as(slot), ()) if isinstance(v, str) and len(v) == length)
+    yield from (
+        v for v in values.get(seen_as(slot), ()) if isinstance(v, str) and len(v) == length and v[17:19] in _EVEN
+    )
