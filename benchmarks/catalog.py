@@ -98,6 +98,9 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "tool-soak": Benchmark(
         "tool_soak", "memory kept by tool episodes that ended, 1 h", "value at most", "1 MB per 10,000 episodes"
     ),
+    "bfcl": Benchmark(
+        "bfcl", "BFCL ground truth over the in-memory MCP client, judged", "value at most", "5.6 CPU-s for 4,625 calls"
+    ),
     "probe": Benchmark(
         "probe", "cheats that earn as much as honest tool use", "value at most", "0 of 67 behaviours on every task"
     ),

@@ -11,6 +11,7 @@ import typer
 from gymnasium.envs.registration import EnvSpec
 
 from palaestra.cli.output import JsonOption, SettingsOption, emit, parse_settings, show_table
+from palaestra.envs.tools.bfcl.package import missing
 from palaestra.mcp_servers.errors import TaskError, boundary, nearest
 
 app = typer.Typer(help="List and check environments.", no_args_is_help=True, add_completion=False)
@@ -40,6 +41,8 @@ def list_environments(
         for spec in specs
     ]
     show_table("environments", ["id", "batched", "settings"], rows, left=3)
+    if (advice := missing()) is not None:
+        typer.echo(f"\nBFCL: {advice}")
 
 
 @app.command()

@@ -115,12 +115,12 @@ def bfcl_tasks(settings: Mapping[str, Any], each: int) -> list[Task]:
 
     Raises: ConfigError "missing_bfcl", "unknown_category", "config"; TaskError "no_tasks".
     """
-    from palaestra.envs.tools.bfcl import register
+    from palaestra.envs.tools.bfcl import ENV_ID
     from palaestra.envs.tools.bfcl.env import BfclConfig
     from palaestra.envs.tools.bfcl.records import ALL, open_bfcl
     from palaestra.envs.tools.bfcl.tasks import CATEGORIES
 
-    env_id = register()
+    env_id = ENV_ID
     config = BfclConfig(**settings)
     chosen = []
     for category in CATEGORIES if config.tasks == ALL else (config.tasks,):

@@ -69,8 +69,18 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
 """id -> keyword arguments of `gymnasium.register`; entry points are strings, so registering imports nothing heavy."""
 
 
+OPTIONAL: dict[str, dict[str, Any]] = {
+    "palaestra/BFCL-MultiTurn-v0": {
+        "entry_point": "palaestra.envs.tools.bfcl.env:BfclEnv",
+        "vector_entry_point": "palaestra.envs.tools.bfcl.vector:BfclVectorEnv",
+        "max_episode_steps": None,
+    },
+}
+"""Environments that need a package nobody else needs; making one without it says what to install."""
+
+
 def register_all() -> None:
     """Register every id that is not registered yet. Idempotent; never warns."""
-    for env_id, spec in ENVIRONMENTS.items():
+    for env_id, spec in (ENVIRONMENTS | OPTIONAL).items():
         if env_id not in gymnasium.registry:
             gymnasium.register(id=env_id, **spec)

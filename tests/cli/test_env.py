@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from palaestra.cli.env import find_environment, full_id
-from palaestra.envs.registration import ENVIRONMENTS
+from palaestra.envs.registration import ENVIRONMENTS, OPTIONAL
 from palaestra.mcp_servers.errors import TaskError
 from tests.cli.conftest import Command, in_process
 
@@ -18,7 +18,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "03_write_an_environment.py"
 def test_list_names_every_registered_id(command: Command) -> None:
     done = command("env", "list", "--json")
     listed = {spec["id"]: spec for spec in done.json()["environments"]}
-    assert set(listed) == set(ENVIRONMENTS)
+    assert set(listed) == set(ENVIRONMENTS | OPTIONAL)
     assert listed["palaestra/SokobanGrid-v0"]["batched"] is True
     assert listed["palaestra/SokobanGrid-v0"]["settings"]["actions"] == "push4"
 

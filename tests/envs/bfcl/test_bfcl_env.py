@@ -11,7 +11,7 @@ import gymnasium
 import pytest
 
 from palaestra.envs.core.checks import check_agent_env
-from palaestra.envs.tools.bfcl import ENV_ID, register
+from palaestra.envs.tools.bfcl import ENV_ID
 from palaestra.envs.tools.bfcl.env import BfclEnv
 from palaestra.envs.tools.bfcl.package import missing, more_tools_prompt
 from palaestra.envs.tools.bfcl.replay import known_faults
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 @pytest.fixture
 def registered() -> Iterator[str]:
     known = ENV_ID in gymnasium.registry
-    yield register()
+    yield ENV_ID
     if not known:
         del gymnasium.registry[ENV_ID]
 

@@ -13,10 +13,10 @@ PROGRAM = """
 import importlib.util, sys
 assert importlib.util.find_spec("bfcl_eval") is None
 import gymnasium, palaestra, palaestra.envs
-from palaestra.envs.tools.bfcl import register
+from palaestra.envs.tools.bfcl import ENV_ID
 from palaestra.mcp_servers.errors import ConfigError
 from palaestra.cli.main import main
-env_id = register()
+env_id = ENV_ID
 try:
     gymnasium.make(env_id)
 except ConfigError as error:
