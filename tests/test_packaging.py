@@ -17,7 +17,7 @@ import pytest
 
 from tests.test_layers import LAYERS, ROOT
 
-SUFFIXES = {".css", ".js", ".jinja", ".toml", ".xsb", ".json", ".mako"}
+SUFFIXES = {".css", ".gz", ".js", ".jinja", ".toml", ".xsb", ".json", ".mako"}
 
 
 def run(*words: object, cwd: Path, **environment: str) -> str:
