@@ -142,9 +142,13 @@ class WebShopEnv(gymnasium.Env[Any, Any]):
 
     def _observe(self) -> str:
         """The page in the wanted form."""
-        form, instruction = self.config.obs, self.config.instruction
-        if form == "text":
-            return pages.plain(self._page, instruction=instruction)
+        if self.config.obs == "html":
+            return self._html()
+        return address_of(self._shop, self._state) if self.config.obs == "url" else self._text(self.config.instruction)
+
+    def _text(self, instruction: bool) -> str:
+        """The page as text, in the wanted form if that is one of text."""
+        form = self.config.obs
         if form == "text_rich":
             return pages.rich(self._page, self._state, instruction=instruction)
         if form == "text_plus":
@@ -152,7 +156,7 @@ class WebShopEnv(gymnasium.Env[Any, Any]):
         if form == "compact":
             said = self._goal.instruction if instruction else ""
             return pages.compact(self._shop, said, self._state, self._score)
-        return address_of(self._shop, self._state) if form == "url" else self._html()
+        return pages.plain(self._page, instruction=instruction)
 
     def _html(self) -> str:
         return draw_page(self._shop, self._goal, self._state, self._score, self._parts_of_reward)
@@ -172,7 +176,7 @@ class WebShopEnv(gymnasium.Env[Any, Any]):
             "admissible_commands": pages.admissible(shown, state) if not self._over else [],
             "available_actions": {"has_search_bar": pages.has_search_bar(state), "clickables": shown},
             "page": state.page,
-            "anchor": pages.plain(self._page, instruction=False),
+            "anchor": self._text(instruction=False),
             "state_key": blake2b(repr((goal.id, state)).encode(), digest_size=8).hexdigest(),
         }
         if self.config.oracle_info:

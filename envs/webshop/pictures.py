@@ -39,15 +39,17 @@ _PARCEL: Final = '<path d="M24 36l26-12 26 12v30L50 78 24 66z"/>'
 
 
 def draw_picture(product: Product, colour: str | None = None) -> str:
-    """The drawing of a product, in the chosen colour or the first it comes in.
+    """The drawing of a product, in the chosen colour or one it comes in.
 
     >>> from palaestra.envs.webshop.sources import open_source
     >>> from palaestra.envs.webshop.config import WebShopConfig
     >>> draw_picture(open_source(WebShopConfig(catalogue="corner")).shop.catalogue.products[0], "red")[:53]
     '<svg viewBox="0 0 100 100" aria-hidden="true"><rect w'
     """
-    known = colour or next(iter(product.options.get("color", ())), "")
-    spare = _SPARE[crc32(product.asin.encode()) % len(_SPARE)]
+    draw = crc32(product.asin.encode())
+    colours = product.options.get("color") or ("",)
+    known = colour or colours[draw % len(colours)]
+    spare = _SPARE[draw % len(_SPARE)]
     ink = next((_INKS[word] for word in known.split() if word in _INKS), spare)
     drawing = _DRAWINGS.get(product.category, _PARCEL)
     return (

@@ -214,8 +214,9 @@ def test_choices_show_where_the_form_says_so() -> None:
     assert "Your score (min 0.0, max 1.0) [SEP] 1.0" in seen[0][-1]
 
 
-def test_the_anchor_is_the_page_without_its_instruction() -> None:
-    env, bare = started(), started(instruction=False)
+@pytest.mark.parametrize("form", ["text", "text_rich", "text_plus", "compact"])
+def test_the_anchor_is_the_observation_without_its_instruction(form: str) -> None:
+    env, bare = started(obs=form), started(obs=form, instruction=False)
     for action in ("<noop>", "search[shoes]", "click[next >]"):
         observation, *_, info = env.step(action)
         assert info["task"] in observation
