@@ -35,14 +35,12 @@ from palaestra.envs.webshop.session import DONE, ENTRANCE, SEARCH, State, click,
 from palaestra.envs.webshop.sources import open_source, select
 from palaestra.envs.webshop.spaces import action_space, observation_space
 
+LEGEND: Final = "Search for products, open one, choose options, and buy the one that fits the instruction"
 METADATA: Final[dict[str, Any]] = {
     "render_modes": ["ansi", "html"],
     "render_fps": 4,
     "world_name": "a web shop",
-    "legend": (
-        "Search for products, open one, choose options, and buy the one that fits the instruction; pages are parts "
-        "separated by [SEP]."
-    ),
+    "legend": f"{LEGEND}; pages are parts separated by [SEP].",
 }
 WIN_REWARD: Final = 10.0
 
@@ -67,6 +65,8 @@ class WebShopEnv(gymnasium.Env[Any, Any]):
                 "render_mode", f"render_mode={render_mode!r}; use one of {METADATA['render_modes']} or None"
             )
         self.render_mode = render_mode
+        if self.config.obs not in ("text", "text_plus"):
+            self.metadata = METADATA | {"legend": f"{LEGEND}."}  # type: ignore[misc]
         self.max_steps = self.config.max_steps
         self._source = open_source(self.config)
         self._shop = self._source.shop
