@@ -2,8 +2,8 @@
 
 Both play the same commands on games of ours: embedded ones, by the domain and grammar that come with alfworld, and
 small generated ones, some made odd on purpose, by the domain and grammar we write. Feedback, admissible commands,
-score and end must be equal in every step. The walks are the planner's, the explorer's, and random ones with
-inadmissible commands among them.
+score and end must be equal in every step. The walks are the planner's, the explorer's, random ones with
+inadmissible commands among them, and some that try the rare commands.
 
 alfworld may be installed in another environment: `--python PATH`, or the environment variable
 PALAESTRA_ALFWORLD_PYTHON, names its interpreter. `--keep FILE` writes the transcripts, packed; `--replay FILE` compares
@@ -19,10 +19,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from palaestra.benchmarks.alfworld_oddities import ODDITIES
 from palaestra.benchmarks.harness import count_result
@@ -70,7 +73,11 @@ def entries(seed: int, *, quick: bool) -> Iterator[dict[str, Any]]:
         game = small.at("train", 1000 + index)
         problem = odd(game.problem, stream(seed, "odd", index))
         made = compile_game(problem, game.grammar, split="train", file=f"odd/{index}")
-        yield entry_of(f"odd/{index}", made, seed + index, 40, sentence=False)
+        entry = entry_of(f"odd/{index}", made, seed + index, 40, sentence=False)
+        yield {
+            **entry,
+            "walks": [*entry["walks"], {"commands": varied(World(made), 60, stream(seed, "varied", index))}],
+        }
 
 
 def entry_of(name: str, game: Game, seed: int, steps: int, *, sentence: bool) -> dict[str, Any]:
@@ -82,6 +89,20 @@ def entry_of(name: str, game: Game, seed: int, steps: int, *, sentence: bool) ->
     data = game_data(game.problem, game.grammar.goal_sentence, "parity", [])
     words = {"sentence": game.grammar.goal_sentence} if sentence else {}
     return {"name": name, "data": data, "walks": walks, **words}
+
+
+def varied(world: World, steps: int, rng: np.random.Generator) -> list[str]:
+    """A walk that does, each time, something it has done least so far: the rare commands get their turn."""
+    done: Counter[str] = Counter()
+    commands: list[str] = []
+    while len(commands) < steps and not world.won():
+        moves = world.moves()
+        fewest = min(done[move[0]] for move in moves.values())
+        rarest = sorted(command for command, move in moves.items() if done[move[0]] == fewest)
+        commands.append(rarest[int(rng.integers(len(rarest)))])
+        done[moves[commands[-1]][0]] += 1
+        world.apply(moves[commands[-1]])
+    return commands
 
 
 def ask_original(python: str, questions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
