@@ -48,7 +48,8 @@ class ALFWorldConfig(Settings):
             prompts do; "acting", without those that change nothing (look, inventory, help, examine). Commands that
             are not listed work all the same.
         remind: what stands above every observation but the first: "nothing", as in the original; "task", the task
-            line; "state", the task line and what is carried (for policies that see one observation at a time).
+            line; "state", the task line and what is carried, and below it, unless it is said anyway, the look of the
+            receptacle last dealt with (for policies that see one observation at a time).
         expert: whose `plan()` demonstrations follow: the "planner", which knows where everything is and takes a
             shortest way; or the "explorer", which has to look for it.
         strict: refuse game files whose rules are not those of alfworld 0.4.2.

@@ -23,12 +23,12 @@ from gymnasium.error import InvalidAction, ResetNeeded
 
 from palaestra.envs.alfworld import planner
 from palaestra.envs.alfworld.config import ALFWorldConfig, SplitName
-from palaestra.envs.alfworld.episode import OK, describe, find_move, listing, status_of
+from palaestra.envs.alfworld.episode import OK, describe, faced, find_move, listing, status_of
 from palaestra.envs.alfworld.explorer import explore, note_seen
 from palaestra.envs.alfworld.game import LONGEST_OBSERVATION
 from palaestra.envs.alfworld.moves import Move
 from palaestra.envs.alfworld.sources import open_source, select, split_of
-from palaestra.envs.alfworld.world import NOTHING_HAPPENS, World
+from palaestra.envs.alfworld.world import NOBODY, NOTHING_HAPPENS, World
 from palaestra.envs.core.errors import ConfigError, TaskError
 from palaestra.envs.core.types import canonical_json
 
@@ -71,6 +71,7 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
         self._observation = ""
         self._moves: dict[str, Move] = {}
         self._seen: set[int] = set()
+        self._facing = NOBODY
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start the next episode; see the class for the options."""
@@ -82,7 +83,7 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
         self._split, self._index = split, index
         self._episode += 1
         self._steps, self._over = 0, False
-        self._seen = set()
+        self._seen, self._facing = set(), NOBODY
         self._moves = self._world.moves()
         self._observation = self._world.intro()
         return self._observation, self._info(self._world, won=self._world.won())
@@ -99,6 +100,7 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
         if move is not None:
             reply = world.apply(move)
             note_seen(world, move, self._seen)
+            self._facing = faced(move, self._facing)
             self._moves = world.moves()
         self._steps += 1
         won = world.won()
@@ -113,10 +115,12 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
     def _reminded(self, world: World, reply: str) -> str:
         if self.config.remind == "nothing":
             return reply
-        grammar = world.game.grammar
+        task = world.game.grammar.task
         if self.config.remind == "task":
-            return f"{grammar.task}\n{reply}"
-        return f"{grammar.task}\n{world.apply(('inventory', -1, -1))}\n{reply}"
+            return f"{task}\n{reply}"
+        view = world.view(self._facing) if self._facing != NOBODY else ""
+        lines = [task, world.apply(("inventory", -1, -1)), reply]
+        return "\n".join(lines if view in reply else [*lines, view])
 
     def _info(self, world: World, *, won: bool) -> dict[str, Any]:
         commands = listing(self._moves, self.config)
@@ -168,6 +172,7 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
             "world": world.dump(),
             "observation": self._observation,
             "seen": sorted(self._seen),
+            "facing": self._facing,
             "steps": self._steps,
             "over": self._over,
             "root": self._root,
@@ -190,12 +195,13 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
             world = World(game)
             world.load(state["world"])
             kept = str(state["observation"]), {int(r) for r in state["seen"]}, int(state["steps"]), bool(state["over"])
+            facing = _checked_facing(state["facing"], world)
             root, episode, split, index = state["root"], int(state["episode"]), state["split"], state["index"]
             self.np_random.bit_generator.state = state["rng"]
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             message = f"these {len(snapshot)} bytes are no ALFWorld snapshot: {error!r}"
             raise TaskError("bad_snapshot", message) from error
-        self._world, self._moves = world, world.moves()
+        self._world, self._moves, self._facing = world, world.moves(), facing
         self._observation, self._seen, self._steps, self._over = kept
         self._root, self._episode, self._split, self._index = root, episode, split, index
 
@@ -205,3 +211,9 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
         if differing:
             message = f"this ALFWorld snapshot was taken with other settings: {', '.join(differing)}"
             raise TaskError("bad_snapshot", message)
+
+
+def _checked_facing(facing: Any, world: World) -> int:
+    if not isinstance(facing, int) or not NOBODY <= facing < len(world.inside):
+        raise ValueError(f"facing={facing!r} is no receptacle of this game")
+    return facing

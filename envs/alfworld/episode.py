@@ -42,6 +42,14 @@ def find_move(action: str, moves: dict[str, Move], game: Game, config: ALFWorldC
     return move
 
 
+def faced(move: Move, before: int) -> int:
+    """The receptacle the agent stands before and last had to do with."""
+    verb, first, second = move
+    if verb in ("open", "close", "examine_receptacle"):
+        return first
+    return second if verb in ("go", "take", "put", "heat", "cool", "clean") else before
+
+
 def status_of(action: str, move: Move | None) -> str:
     """How the action was read."""
     if move is not None:

@@ -108,6 +108,13 @@ def test_what_is_listed_and_what_is_reminded_of() -> None:
     observation, _, _, _, after = env.step("help")
     assert observation.split("\n")[:2] == [first.split("\n")[-1], "You are not carrying anything."]
     assert after["anchor"] == observation
+    assert "\n".join(observation.split("\n")[2:]).startswith("Available commands")
+    place = next(command for command in info["admissible_commands"] if command.startswith("go to "))
+    arrived = env.step(place)[0].split("\n")
+    assert arrived[2].startswith("You arrive at ")
+    assert len(arrived) == 3
+    puzzled = env.step("dance")[0].split("\n")
+    assert puzzled[2:] == ["Nothing happens.", arrived[2].split(". ", 1)[1]]
 
 
 @pytest.mark.parametrize(
