@@ -101,6 +101,13 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "bfcl": Benchmark(
         "bfcl", "BFCL ground truth over the in-memory MCP client, judged", "value at most", "5.6 CPU-s for 4,625 calls"
     ),
+    "alfworld": Benchmark(
+        "alfworld", "ALFWorld steps beside alfworld's own", "value at least", "10,000 steps/CPU-s"
+    ),
+    "webshop": Benchmark("webshop", "WebShop steps, and how they grow", "value at least", "10,000 steps/CPU-s"),
+    "synth": Benchmark(
+        "synth", "tool-use tasks written and graphs found", "value at most", "15 CPU-min for 14,017; 5 for graphs"
+    ),
     "probe": Benchmark(
         "probe", "cheats that earn as much as honest tool use", "value at most", "0 of 67 behaviours on every task"
     ),

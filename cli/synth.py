@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -10,11 +9,10 @@ import typer
 
 from palaestra.cli.output import JsonOption, SeedOption, emit, resume_with, show_progress, show_table
 from palaestra.mcp_servers.errors import ConfigError
+from palaestra.rewards.gold import SCORE
 
 if TYPE_CHECKING:
-    from palaestra.envs.tools.records import TaskRecord
-
-SCORE: Final = "palaestra.cli.synth:earns_the_most"
+    pass
 
 
 def synth(
@@ -82,24 +80,3 @@ def _show(found: dict[str, Any], out: Path) -> None:
         f"{cover['tools_used']} of {cover['tools_known']} tools, {cover['tools_below_20']} of them in fewer than 20. "
         f"Report: {out.with_suffix('.report.json').name}, card: {out.with_suffix('.md').name}."
     )
-
-
-def earns_the_most(record: TaskRecord) -> bool:
-    """Whether the gold calls, played through the environment, earn the full reward under both presets.
-
-    Cost: opening an episode of the record's world, and its calls.
-    """
-    from palaestra.envs.tools.calls import AskedCall
-    from palaestra.rewards.compose import Invalid
-    from palaestra.rewards.prove import PRESETS, best_reward
-    from palaestra.rewards.prove import score as prove_score
-    from palaestra.rewards.replay import perform
-
-    steps = perform(
-        record, [[AskedCall(call.tool, dict(call.arguments)) for call in turn.gold] for turn in record.turns]
-    )
-    for settings in PRESETS.values():
-        earned = prove_score(record, steps, settings)
-        if isinstance(earned, Invalid) or not math.isclose(earned.total, best_reward(record, settings), abs_tol=1e-9):
-            return False
-    return True

@@ -16,7 +16,17 @@ import palaestra.benchmarks
 from palaestra.benchmarks.catalog import CATALOG, Kind, is_met, run_benchmark
 from palaestra.mcp_servers.errors import ConfigError
 
-SUPPORT = {"__init__", "catalog", "harness", "killing", "tool_peers", "tool_scripts"}
+SUPPORT = {
+    "__init__",
+    "catalog",
+    "harness",
+    "killing",
+    "tool_peers",
+    "tool_scripts",
+    "alfworld_oddities",
+    "alfworld_original",
+    "alfworld_parity",
+}
 LIGHT = ("sokoban-text", "replay")
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from palaestra.cli.synth import SCORE, earns_the_most
 from palaestra.envs.tools.records import TaskRecord, read_records
 from palaestra.envs.tools.synthesis.dedup import THRESHOLD, features
 from palaestra.envs.tools.synthesis.exporters import export
@@ -21,6 +20,7 @@ from palaestra.envs.tools.synthesis.filters import primary_entity, split_of_chai
 from palaestra.envs.tools.synthesis.pipeline import SynthConfig, synthesise
 from palaestra.mcp_servers.catalog import load_server
 from palaestra.mcp_servers.errors import ConfigError, TaskError
+from palaestra.rewards.gold import SCORE, earns_the_most
 
 CONFIG = SynthConfig(train=40, valid=4, test=12, servers=("banking", "maps"), seed=3, workers=1)
 
