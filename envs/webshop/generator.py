@@ -112,19 +112,18 @@ def _make_item(
         "images": [],
         "customization_options": {
             name.title(): [{"value": value.title() if not plain else value, "image": None} for value in values]
-            for name, values in _choices(kind["options"], book["values"], rng).items()
+            for name, values in _choices(kind["options"], book, rng).items()
         },
     }, attributes
 
 
-def _choices(
-    options: Mapping[str, str], values: Mapping[str, list[str]], rng: np.random.Generator
-) -> dict[str, list[str]]:
-    """For each option a run of neighbours for what comes in sizes, else any three to six values, in shelf order."""
+def _choices(options: Mapping[str, str], book: Mapping[str, Any], rng: np.random.Generator) -> dict[str, list[str]]:
+    """For each option a run of neighbours for what comes in sizes, else any values, in shelf order."""
+    least, most = book["offered"]
     found: dict[str, list[str]] = {}
     for name, shelf in options.items():
-        known = values[shelf]
-        count = int(rng.integers(3, min(6, len(known)) + 1))
+        known = book["values"][shelf]
+        count = int(rng.integers(min(least, len(known)), min(most, len(known)) + 1))
         if name in ("size", "length", "pack", "capacity"):
             first = int(rng.integers(0, len(known) - count + 1))
             found[name] = known[first : first + count]

@@ -6,7 +6,7 @@ with another product may exist. A goal whose own product cannot score 1 has no p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -75,11 +75,19 @@ class Oracle:
 
     @cached_property
     def _query(self) -> tuple[str, int]:
-        """The search that shows the product on the earliest page, and that page; of equals the first; else 0."""
+        """The search that shows the product on the earliest page, and that page; of equals the first; else 0.
+
+        In words of the goal; in those of the product only if no such search finds it, for a shopper cannot know them.
+        """
         product = self.shop.catalogue.products[self._number]
-        best = ("", 0)
         wanted = " ".join(self.goal.attributes)
-        for query in map(_typed, (product.query, f"{wanted} {product.query}", product.name, product.document[:200])):
+        options = " ".join(option if isinstance(option, str) else option[1] for option in self.goal.options)
+        known = (product.query, f"{wanted} {product.query}", f"{wanted} {options} {product.query}")
+        return self._best(known) if self._best(known)[1] else self._best((product.name, product.document[:200]))
+
+    def _best(self, queries: Sequence[str]) -> tuple[str, int]:
+        best = ("", 0)
+        for query in map(_typed, queries):
             hits = tuple(self.shop.ranker.search(query)) if query else ()
             if self._number in hits:
                 page = hits.index(self._number) // self.shop.page_size + 1
