@@ -64,8 +64,8 @@ def _value(slot: Slot, context: Context, chosen: Mapping[str, Any], rng: np.rand
         return _key(slot.entity, context, keys, rng)
     if slot.sensitive and not is_written(slot):
         return _secret(slot, context, chosen, rng)
-    if keys and slot.kind in ("integer", "text") and rng.random() < _ROW_RATE:
-        beside = _beside(slot, context, keys, rng)
+    if keys and (slot.kind == "integer" or (slot.kind == "text" and not is_written(slot))) and rng.random() < _ROW_RATE:
+        beside = _beside(slot, context, keys)
         if beside:
             return pick(beside, rng)
     found = list(offered(slot, context.values, context.now, rng))
@@ -104,18 +104,16 @@ def _around(context: Context, keys: Sequence[str]) -> dict[str, None]:
     return found
 
 
-def _beside(slot: Slot, context: Context, keys: Sequence[str], rng: np.random.Generator) -> list[Any]:
-    """Values in the rows the chosen keys name: of the same field, or for numbers of any field with the same unit."""
-    found: list[Any] = []
-    for rows in context.rows.values():
-        for key in keys:
-            row = rows.get(key, {})
-            if slot.kind == "text":
-                found += [row[seen_as(slot)]] if isinstance(row.get(seen_as(slot)), str) else []
-            else:
-                for value in row.values():
-                    if type(value) is int:
-                        found += [abs(value), value + slot.step, value // 2]
+def _beside(slot: Slot, context: Context, keys: Sequence[str]) -> list[Any]:
+    """Values in the rows the chosen keys name: of the same field, or for numbers of any field that counts the same."""
+    named = [rows[key] for rows in context.rows.values() for key in keys if key in rows]
     if slot.kind == "text":
-        return [text for text in found if text and len(text) <= slot.longest and not slot.pattern]
+        texts = [row.get(seen_as(slot)) for row in named]
+        return [t for t in texts if isinstance(t, str) and t and len(t) <= slot.longest and not slot.pattern]
+    units = context.units
+    found: list[int] = []
+    for row in named:
+        for name, value in row.items():
+            if type(value) is int and units.get(name, slot.unit) == slot.unit:
+                found += [abs(value), value + slot.step, value // 2]
     return [v for v in found if slot.minimum <= v <= slot.maximum and v % slot.step == 0]

@@ -6,16 +6,18 @@ from the call before, an implicit one needs a call that was refused before and w
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 
 from palaestra.envs.tools.synthesis.bindings import pick, propose
-from palaestra.envs.tools.synthesis.graph import Edge, Graph
+from palaestra.envs.tools.synthesis.graph import Edge, Graph, strongest
 from palaestra.envs.tools.synthesis.pools import Arguments, Field
 from palaestra.envs.tools.synthesis.probing import WORKS, replay
 from palaestra.envs.tools.synthesis.products import produced
@@ -23,6 +25,7 @@ from palaestra.envs.tools.synthesis.sampling import Call
 from palaestra.envs.tools.synthesis.slots import slots_of
 from palaestra.envs.tools.synthesis.vocabulary import thing_of
 from palaestra.mcp_servers.framework.dispatch import dispatch
+from palaestra.mcp_servers.framework.server import ToolServer
 from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
 
 SHORTEST: Final = 2
@@ -38,6 +41,8 @@ _HOPELESS: Final = 4
 """Failures of a step that never worked, after which it is given up in this world."""
 _PATIENCE: Final = 10
 """Tries after which a tool whose edges lead nowhere stands beside other paths."""
+_KIN_RATE: Final = 0.5
+"""How often such a tool stands beside one that makes or shows the same rows, if there is any."""
 _LOOKS: Final = 3
 _KEEP_RATE: Final = 0.6
 _FROM_EXAMPLE: Final = 0.4
@@ -57,12 +62,16 @@ class Paths:
     ) -> None:  # fmt: skip
         self.graph = graph
         self._allowed = allowed
-        self.needs = graph.needs()
         self.tools = world.server.tools
         self.used: Counter[str] = Counter() if used is None else used
         self.tried: Counter[str] = Counter()
         self._failures: Counter[tuple[str, str]] = Counter()
         self.unreached = {name for name, pool in world.pools.items() if not pool.good}
+        strong = {edge.target for edge in graph.edges if edge.kind != "blocks"}
+        # A tool that works nowhere at the seed is reached by a weak edge if no other leads to it.
+        self._leading = (*graph.edges, *(e for e in graph.weak if e.target in self.unreached - strong))
+        self.needs = strongest(self._leading)
+        self._kin = _kin(world.server)
         self._after: dict[str, list[str]] = {}
         self._before: dict[str, list[str]] = {}
         for source, target in self.needs:
@@ -97,8 +106,10 @@ class Paths:
         if self.tried[wanted] > _PATIENCE and not self.used[wanted] and wanted not in self.unreached:
             linked = False
         beside = [name for name in self._after if name != wanted]
+        if rng.random() < _KIN_RATE:
+            beside = self._kin[wanted] or beside
         path = [wanted] if linked else [pick(beside, rng)] if beside else []
-        examples = [edge for edge in self.graph.edges if edge.target == wanted and edge.kind != "blocks"]
+        examples = [edge for edge in self._leading if edge.target == wanted and edge.kind != "blocks"]
         if linked and examples and (wanted in self.unreached or rng.random() < _FROM_EXAMPLE):
             names = [tool for tool, _ in pick(examples, rng).calls]
             path = list(dict.fromkeys(names))[-LONGEST:] if len(set(names)) == len(names) else path
@@ -126,6 +137,16 @@ class Paths:
     def _rather_new(self, names: list[str], rng: np.random.Generator) -> str:
         weights = np.array([(3.0 if self.tools[n].effect is Effect.WRITE else 1.0) / (1 + self.used[n]) for n in names])
         return str(names[int(rng.choice(len(names), p=weights / weights.sum()))])
+
+
+@cache
+def _kin(server: ToolServer) -> dict[str, list[str]]:
+    """Tool -> the WRITEs whose results hold rows of the same tables."""
+    keys = server.schema.keys()
+    results = {name: json.dumps(spec.output_schema()) for name, spec in server.tools.items()}
+    shown = {name: {key for key in keys if f'"{key}"' in result} for name, result in results.items()}
+    writes = [name for name, spec in server.tools.items() if spec.effect is Effect.WRITE]
+    return {name: [other for other in writes if other != name and shown[name] & shown[other]] for name in shown}
 
 
 @dataclass(slots=True)

@@ -83,17 +83,22 @@ class Graph(Settings):
 
     def needs(self) -> dict[tuple[str, str], Edge]:
         """(source, target) -> the explicit or implicit edge that held most often."""
-        found: dict[tuple[str, str], Edge] = {}
-        for edge in self.edges:
-            at = (edge.source, edge.target)
-            if edge.kind != "blocks" and (at not in found or edge.rate > found[at].rate):
-                found[at] = edge
-        return found
+        return strongest(self.edges)
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
         """From JSON data."""
         return cls.model_validate(data)
+
+
+def strongest(edges: Iterable[Edge]) -> dict[tuple[str, str], Edge]:
+    """(source, target) -> the explicit or implicit edge that held most often."""
+    found: dict[tuple[str, str], Edge] = {}
+    for edge in edges:
+        at = (edge.source, edge.target)
+        if edge.kind != "blocks" and (at not in found or edge.rate > found[at].rate):
+            found[at] = edge
+    return found
 
 
 def schema_digest(servers: Iterable[ToolServer]) -> str:

@@ -237,7 +237,8 @@ class Machine:
             return calls[1:]
         for slot in slots_of(spec):
             value = arguments.get(slot.name)
-            if isinstance(value, str) and slot.kind in ("key", "text") and not scene.has_shown(value):
+            wanted = slot.required and slot.kind in ("key", "text")
+            if wanted and isinstance(value, str) and not scene.has_shown(value):
                 scene.look_into(slot.entity, value)
         if not scene.made or scene.made[-1].turn != scene.turn:
             raise Dropped("nothing_to_look_up")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from palaestra.envs.tools.synthesis.slots import Slot, fields_of, slots_of
+from palaestra.envs.tools.synthesis.slots import Slot, fields_of, slots_of, units_of
 from palaestra.envs.tools.synthesis.vocabulary import NAMES, named_by, offered, seen_as
 from palaestra.mcp_servers.framework.dispatch import dispatch
 from palaestra.mcp_servers.framework.episodes import Episode
@@ -57,6 +57,11 @@ class Context:
     calls: list[tuple[Call, dict[str, Any]]] = field(default_factory=list)
     listed: dict[str, list[Call]] = field(default_factory=dict)
     _groups: dict[str, tuple[int, list[list[str]]]] = field(default_factory=dict)
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Column -> what it counts; empty for a plain number."""
+        return units_of(self.server)
 
     def keys(self, entity: str) -> list[str]:
         """Known keys of a table, in the order they were seen."""

@@ -111,7 +111,7 @@ class Scene:
             return (name if not look or self.look_up(slot.entity, value) else value), False
         latest = shown.call == len(self.made) - 1
         if latest and shown.alone:
-            return name or f"that {noun(slot.entity)}", True
+            return name or f"that {noun(slot.entity)}", bool(shown.row)
         if latest and name is None and shown.row and shown.place < len(_ORDINALS):
             return f"the {_ORDINALS[shown.place]} {noun(slot.entity)}", False
         return name or value, False

@@ -96,6 +96,13 @@ def _fields_of(server: ToolServer) -> dict[str, str]:
     return fields
 
 
+@cache
+def units_of(server: ToolServer) -> dict[str, str]:
+    """Column -> what its integers count; empty for a plain number."""
+    infos = [pair for table in server.schema.by_name.values() for pair in table.infos.items()]
+    return {name: info.unit or "" for name, info in infos if info.kind == "integer"}
+
+
 def fields_of(server: ToolServer) -> dict[str, str]:
     """Field of a result, or argument -> table whose key it holds."""
     return _fields_of(server)

@@ -83,10 +83,11 @@ def _fits(slot: Slot, value: Any) -> bool:
 
 def _texts(slot: Slot, values: Mapping[str, Mapping[Any, None]], rng: np.random.Generator) -> Iterator[str]:
     written: Iterable[str] = _entry("values", slot) or ()
-    observed: Iterable[Any] = values.get(seen_as(slot), ())
-    if slot.name == "text":
-        observed = values.get(f"{slot.tool}.text", ())
-        written = () if observed else written
+    # Words of one's own beat those read somewhere, unless the table sends us there for this very argument.
+    aside = bool(written) and f"{slot.tool}.{slot.name}" not in _tables()["seen"]
+    observed: Iterable[Any] = () if aside else values.get(seen_as(slot), ())
+    if slot.name == "text" and values.get(f"{slot.tool}.text"):
+        written, observed = (), values[f"{slot.tool}.text"]
     pattern = re.compile(slot.pattern) if slot.pattern else None
     for text in (*written, *observed):
         filled = _fill(str(text), values, rng)
