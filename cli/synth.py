@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
 from palaestra.cli.output import JsonOption, SeedOption, emit, resume_with, show_progress, show_table
 from palaestra.mcp_servers.errors import ConfigError
 from palaestra.rewards.gold import SCORE
-
-if TYPE_CHECKING:
-    pass
 
 
 def synth(
