@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, Self
@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from palaestra.envs.alfworld import sexpr
 from palaestra.envs.alfworld.goal import Goal, compile_goal
 from palaestra.envs.alfworld.grammar import Grammar
-from palaestra.envs.alfworld.moves import AtReceptacle, Command, Moves
+from palaestra.envs.alfworld.moves import About, AtReceptacle, Command, Moves
 from palaestra.envs.alfworld.names import entity_names
 from palaestra.envs.alfworld.problem import Problem
 from palaestra.envs.core.errors import TaskError
@@ -121,7 +121,10 @@ class _Compiler:
         self._receptacle_types = dict(self._pairs("receptacletype"))
         self._object_types = dict(self._pairs("objecttype"))
         self._openable = self._having("openable")
-        self._fitting = set(self._pairs("cancontain"))
+        self._object_names = tuple(self._names[o] for o in self._objects)
+        self._templates = grammar.commands
+        self._pickupable, self._toggleable = self._able("pickupable"), self._able("toggleable")
+        self._fitting = self._fits()
         self._home = self._homes()
         self._here = [
             tuple(self._number[r] for r in self._receptacles if self._home.get(r) == place) for place in self._locations
@@ -142,7 +145,7 @@ class _Compiler:
             problem=self._problem,
             goal=goal,
             receptacles=tuple(names[r] for r in self._receptacles),
-            objects=tuple(names[o] for o in self._objects),
+            objects=self._object_names,
             a_object=tuple(f"a {names[o]}" for o in self._objects),
             room=tuple(f"a {names[r]}" for r, _ in sorted(self._pairs("receptacleatlocation"))),
             receptacle_types=tuple(self._receptacle_types.get(r, "") for r in self._receptacles),
@@ -153,7 +156,7 @@ class _Compiler:
             number=self._number,
             knives=frozenset(i for i, o in enumerate(self._objects) if self._object_types.get(o) in _KNIVES),
             sliceable=self._numbers("sliceable"),
-            toggleable=frozenset(self._numbers("toggleable")),
+            toggleable=self._toggleable,
             contents={
                 self._number[o]: tuple(f"a {names[inner]}" for inner, outer in sorted(things) if outer == o)
                 for (o,) in self._facts.get("isreceptacleobject", ())
@@ -219,7 +222,7 @@ class _Compiler:
     # -- commands --------------------------------------------------------------------------------------------------
 
     def _moves(self) -> Moves:
-        templates, names = self._grammar.commands, self._names
+        templates, names = self._templates, self._names
         always = {templates[verb]: (verb, -1, -1) for verb in ("look", "inventory", "help")}
         go = {
             r: (templates["gotolocation"].format(r=names[r]), ("go", self._number[self._home[r]], self._number[r]))
@@ -234,37 +237,43 @@ class _Compiler:
             for i, o in enumerate(self._objects)
         ]
 
+        objects = self._object_names
+
         def slice_command(o: int, knife: int) -> Command:
-            co, ko = names[self._objects[o]], names[self._objects[knife]]
-            return templates["sliceobject"].format(co=co, ko=ko), ("slice", o, knife)
+            return templates["sliceobject"].format(co=objects[o], ko=objects[knife]), ("slice", o, knife)
 
         return Moves(anywhere, [self._at(r) for r in self._receptacles], examine, slice_command)
 
     def _at(self, r: str) -> AtReceptacle:
         name, number, kind = self._names[r], self._number[r], self._receptacle_types.get(r, "")
-        fits = [o for o in self._objects if (kind, self._object_types.get(o)) in self._fitting]
-        treatment = _APPLIANCES.get(kind)
-        treatable = self._having(_TREATABLE[treatment]) if treatment else ()
-        templates = self._grammar.commands
-
-        def about(action: str, verb: str, objects: Iterable[str]) -> dict[int, Command]:
-            return {
-                self._number[o]: (
-                    templates[action].format(o=self._names[o], r=name),
-                    (verb, self._number[o], -1 if verb == "use" else number),
-                )
-                for o in objects
-            }
-
+        treatment = _APPLIANCES.get(kind, "")
+        treatable = self._able(_TREATABLE[treatment]) if treatment else frozenset[int]()
         return AtReceptacle(
-            examine=(templates["examinereceptacle"].format(r=name), ("examine_receptacle", number, -1)),
-            open=(templates["openobject"].format(r=name), ("open", number, -1)),
-            close=(templates["closeobject"].format(r=name), ("close", number, -1)),
-            take=about("pickupobject", "take", sorted(self._having("pickupable"))),
-            put=about("putobject", "put", fits),
-            treat=about(f"{treatment}object", treatment, treatable) if treatment else {},
-            use=about("toggleobject", "use", sorted(self._having("toggleable"))),
+            examine=(self._templates["examinereceptacle"].format(r=name), ("examine_receptacle", number, -1)),
+            open=(self._templates["openobject"].format(r=name), ("open", number, -1)),
+            close=(self._templates["closeobject"].format(r=name), ("close", number, -1)),
+            take=self._about("pickupobject", "take", r, self._pickupable),
+            put=self._about("putobject", "put", r, self._fitting.get(kind, frozenset())),
+            treat=self._about(f"{treatment}object", treatment, r, treatable),
+            use=self._about("toggleobject", "use", r, self._toggleable),
         )
+
+    def _able(self, predicate: str) -> frozenset[int]:
+        return frozenset(self._numbers(predicate))
+
+    def _fits(self) -> dict[str, frozenset[int]]:
+        """Receptacle type -> objects that may be put into it."""
+        fitting: dict[str, set[str]] = {}
+        for home, kind in self._pairs("cancontain"):
+            fitting.setdefault(home, set()).add(kind)
+        kinds = [self._object_types.get(o) for o in self._objects]
+        return {home: frozenset(i for i, kind in enumerate(kinds) if kind in fits) for home, fits in fitting.items()}
+
+    def _about(self, action: str, verb: str, r: str, objects: frozenset[int]) -> About:
+        # What the closure holds on to is what it needs, not the compiler with all its tables.
+        names, template, name = self._object_names, self._templates.get(action, ""), self._names[r]
+        number = -1 if verb == "use" else self._number[r]
+        return About(objects, lambda o: (template.format(o=names[o], r=name), (verb, o, number)))
 
 
 def _refuse_long(game: Game) -> None:

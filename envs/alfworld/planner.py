@@ -19,7 +19,6 @@ import numpy as np
 
 from palaestra.envs.alfworld.game import Game
 from palaestra.envs.alfworld.goal import Pattern
-from palaestra.envs.alfworld.moves import Command
 from palaestra.envs.alfworld.world import NOBODY, STATE_BITS, World
 
 _IN_HAND, _AWAY = -1, -2
@@ -153,7 +152,9 @@ class _Search:
             return
         if i not in state.treated:
             for r, local in enumerate(self._game.moves.at_receptacle):
-                command, move = local.treat.get(self._wanted[i], ("", ("", -1, -1)))
+                if self._wanted[i] not in local.treat:
+                    continue
+                command, move = local.treat[self._wanted[i]]
                 if move[0] == _TREATMENT[self._task]:
                     walk, there = self._walk(state, r, open_door=False)
                     yield [*walk, command], there._replace(treated=state.treated | {i})
@@ -165,24 +166,23 @@ class _Search:
             yield from self._drop(state, self._wanted[i], i)
 
     def _fetch(self, state: _State, i: int, r: int) -> Iterator[_Errand]:
-        take = self._game.moves.at_receptacle[r].take.get(self._wanted[i])
-        if take is not None and self._game.home[r] >= 0:
+        take = self._game.moves.at_receptacle[r].take
+        if self._wanted[i] in take and self._game.home[r] >= 0:
             walk, there = self._walk(state, r, open_door=True)
             where = (*state.where[:i], _IN_HAND, *state.where[i + 1 :])
-            yield [*walk, take[0]], there._replace(hand=i, where=where)
+            yield [*walk, take[self._wanted[i]][0]], there._replace(hand=i, where=where)
 
     def _drop(self, state: _State, o: int, i: int | None) -> Iterator[_Errand]:
         """Put an object down: a wanted one (its number is i) where it belongs, another one anywhere."""
         for r, local in enumerate(self._game.moves.at_receptacle):
-            put: Command | None = local.put.get(o)
-            if put is None or self._game.home[r] < 0 or (i is not None and r not in self._places):
+            if o not in local.put or self._game.home[r] < 0 or (i is not None and r not in self._places):
                 continue
             walk, there = self._walk(state, r, open_door=True)
             mine = state.hand if i is None else i
             where = state.where
             if mine >= 0:
                 where = (*where[:mine], r if i is not None else _AWAY, *where[mine + 1 :])
-            yield [*walk, put[0]], there._replace(hand=_EMPTY, where=where)
+            yield [*walk, local.put[o][0]], there._replace(hand=_EMPTY, where=where)
 
     def _light(self, state: _State, r: int, lamp: int) -> Iterator[_Errand]:
         use = self._game.moves.at_receptacle[r].use.get(lamp)
