@@ -221,7 +221,8 @@ class Machine:
         scene.turn = turn + 1
         spoken = self._perform(scene, calls)
         withheld = self._withhold(kind, spoken[0], scene)
-        opened = Query("goal", self._server, (spoken[0],), withheld, opening=turn == 0)
+        asked = tuple(slot.name for slot in slots if slot.required and slot.name in withheld)
+        opened = Query("goal", self._server, (spoken[0],), withheld, asked, opening=turn == 0)
         draft.turns.append(
             self._said(opened, scene.made[start:looked], "act" if kind == "look" else "clarify", scene.rng)
         )

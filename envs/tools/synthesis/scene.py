@@ -149,8 +149,9 @@ class Scene:
     def look_into(self, entity: str | None, value: str) -> bool:
         """Make a READ that asks for nothing and shows a thing, a row as its own; False if there is none."""
         calls = list(self.world.context.listed.get(value, ()))
-        while calls:
-            call = calls.pop(int(self.rng.integers(len(calls))))
+        calls = [calls[i] for i in self.rng.permutation(len(calls)).tolist()]
+        tools = self.world.server.tools
+        for call in sorted(calls, key=lambda call: tools[call[0]].kind != "generated"):  # plain lists first
             if self.perform(call, lookup=True):
                 shown = None if entity is None else self.find(entity, value)
                 if shows(self.made[-1].value, value) if entity is None else shown is not None and shown.row:

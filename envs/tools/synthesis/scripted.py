@@ -121,7 +121,8 @@ class Scripted:
         if query.manner in ("irrelevant",) or (query.manner in ("ask", "follow_up") and not made):
             return str(pick(sentences("no_tool"), rng))
         if query.manner == "goal":
-            asked = " and the ".join(called(name) for name in sorted(query.withheld)) or "one"
+            *names, last = [called(name) for name in query.asked] or ["one"]
+            asked = f"{', the '.join(names)} and the {last}" if names else last
             found = f"{pick(sentences('found'), rng)} " if made else ""
             return found + str(pick(sentences("which"), rng)).replace("{what}", asked)
         phrases = phrases_of(query.server)

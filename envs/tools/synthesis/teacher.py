@@ -27,6 +27,7 @@ class Query:
     Attributes:
         calls: what is asked for, in order, with every value that has to be said.
         withheld: arguments of the first call that must not be said.
+        asked: those of them that the assistant has to ask for.
         opening: whether it is the first message of the conversation.
     """
 
@@ -34,6 +35,7 @@ class Query:
     server: str
     calls: tuple[Spoken, ...] = ()
     withheld: frozenset[str] = frozenset()
+    asked: tuple[str, ...] = ()
     opening: bool = False
 
 
