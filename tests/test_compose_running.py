@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import selectors
 import shutil
 import signal
@@ -218,10 +219,11 @@ def test_an_episode_lives_on_the_replica_that_opened_it(replicas: list[Replica])
     anyio.run(run)
 
 
-def test_the_program_of_the_page_reaches_every_replica(replicas: list[Replica]) -> None:
+def test_the_program_of_the_page_reaches_every_replica(replicas: list[Replica], tmp_path: Path) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    program: dict[str, Any] = {}
-    exec(compile(code, "docs/deployment.md", "exec"), program)  # noqa: S102 - our own page
+    page = tmp_path / "page.py"
+    page.write_text(code, "utf-8")
+    program = runpy.run_path(str(page))
     urls = [f"http://127.0.0.1:{replica.control_port}" for replica in replicas]
 
     async def run() -> None:

@@ -19,7 +19,8 @@ class ToolConfig(Settings):
             with the package; "chains" for the tool servers' own chains, one conversation each.
         split: that resets draw from.
         servers: keep only tasks about these servers; empty = all.
-        mixed: keep only tasks about more than one server.
+        mixed: keep only tasks about more than one server; of the embedded ones, which are about one each, these are
+            pairs of chains of neighbouring servers.
         call_format: how calls are written: "hermes", "json", "pythonic", "compact", or one you registered.
         schemas: how the system message shows the tools: as JSON Schema; as one-line signatures; not at all, for
             agents whose own chat template shows `info["tools"]`.

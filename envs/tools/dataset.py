@@ -152,8 +152,7 @@ def _open_tasks(tasks: str, servers: tuple[str, ...], mixed: bool, stamp: tuple[
     for name in servers:
         if name not in CATALOG:
             raise ConfigError("unknown_server", f"servers: no server {name!r}; {nearest(name, CATALOG)}")
-    # Without a set of its own, the package has the chains.
-    if tasks == "chains" or (tasks == "embedded" and not EMBEDDED.is_file()):
+    if tasks == "chains" or (tasks == "embedded" and mixed):  # the embedded conversations are about one server each
         source: TaskSource = ChainTasks(list(_conversations(servers or tuple(CATALOG), mixed)))
     else:
         path = EMBEDDED if tasks == "embedded" else Path(tasks)

@@ -297,6 +297,7 @@ def test_lost_tool_servers_are_no_zero(tmp_path: Path) -> None:
 
 
 def test_an_environment_nobody_closed_leaves_no_episode(tmp_path: Path) -> None:
+    gc.collect()
     before = _store().stats()["open"]
     env = env_of(tmp_path, RENT)
     env.reset(seed=0)
