@@ -20,7 +20,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
