@@ -1,8 +1,8 @@
 """What is left behind by episodes that come and go: memory, descriptors, threads.
 
 Episodes of all servers are opened on ever new seeds, played and ended, some left to the reaper. The slope is of
-resident memory over episodes, by least squares, after a first third in which caches fill; the clock starts when every server
-has been open once.
+resident memory over episodes, by least squares, after a first third in which caches fill; the clock starts when every
+server has been open once.
 """
 
 from __future__ import annotations

@@ -76,9 +76,15 @@ class OptimizerSettings(Settings):
 
 
 class WarmupSettings(Settings):
-    """Behaviour cloning on expert episodes before RL; `tasks = 0` skips it."""
+    """Behaviour cloning on expert episodes before RL; `tasks = 0` skips it.
+
+    Attributes:
+        haste: probability that the expert leaves out a step where it can do the one after it at once. Its lost
+            episodes are cloned as well then; without haste only won ones are.
+    """
 
     tasks: int = Field(default=0, ge=0)
+    haste: float = Field(default=0.0, ge=0.0, lt=1.0)
     num_train_epochs: int = Field(default=2, ge=1)
     batch_rows: int = Field(default=64, ge=1)
     optimizer: OptimizerSettings = OptimizerSettings(learning_rate=1e-3)

@@ -49,7 +49,9 @@ def expert_groups(config: TrainConfig, chat: Chat) -> list[RolloutGroup]:
 
     Raises: TrainingError "warmup" if an episode failed, quoting the first failure.
     """
-    expert = TokenisedPolicy(ExpertPolicy(config.seed, config.protocol, random_ties=True), chat)
+    expert = TokenisedPolicy(
+        ExpertPolicy(config.seed, config.protocol, haste=config.warmup.haste, random_ties=True), chat
+    )
     groups = list(iter_groups(warmup_tasks(config), expert, protocol=config.protocol, prefix="warmup-"))
     failures = [r.failure for group in groups for r in group.rollouts if r.failure is not None]
     if failures:
@@ -58,12 +60,15 @@ def expert_groups(config: TrainConfig, chat: Chat) -> list[RolloutGroup]:
 
 
 def warmup_rows(groups: Sequence[RolloutGroup], config: TrainConfig) -> list[Row]:
-    """Rows of won expert episodes, in the shape RL will use. Raises: TrainingError "warmup" if there are none."""
+    """Rows of won expert episodes, of all if the expert is hasty, in the shape RL will use.
+
+    Raises: TrainingError "warmup" if there are none.
+    """
     make = step_rows if config.rl.rows == "step" else trajectory_rows
     rows: list[Row] = []
     for group in groups:
         for rollout in group.rollouts:
-            if rollout.trajectory.won:
+            if rollout.trajectory.won or config.warmup.haste:
                 rows += make(rollout, [0.0] * len(rollout.completions), first_id=len(rows))
     if not rows:
         raise TrainingError("warmup", "the expert won no episode; check env.kwargs")

@@ -27,19 +27,26 @@ class ExpertPolicy(SoloPolicy):
     `random_ties` the environment is asked for any of its shortest plans (`plan(rng)`) instead of always the same one:
     a policy cloned from it keeps its options open, which is what RL has to work with.
 
+    With probability `haste` a step is left out where the one after it can be done at once: bought before a size was
+    chosen, cooked before it was washed. The rest of the plan is followed as if nothing had happened. Demonstrations
+    of mixed quality teach the moves and leave RL something to find out, which perfect ones do not.
+
     Raises:
-        ConfigError "noise": not in [0, 1]. Inside an episode, RolloutError "no_planner": the environment has no
-        `plan` method.
+        ConfigError "noise", "haste": not in [0, 1]. Inside an episode, RolloutError "no_planner": the environment
+        has no `plan` method.
     """
 
     def __init__(
-        self, seed: int = 0, protocol: TextProtocol | None = None, *, noise: float = 0.0, random_ties: bool = False
-    ) -> None:
+        self, seed: int = 0, protocol: TextProtocol | None = None, *, noise: float = 0.0, haste: float = 0.0,
+        random_ties: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(protocol)
-        if not 0.0 <= noise <= 1.0:
-            raise ConfigError("noise", f"noise = {noise}; must be a probability between 0 and 1")
+        for name, value in (("noise", noise), ("haste", haste)):
+            if not 0.0 <= value <= 1.0:
+                raise ConfigError(name, f"{name} = {value}; must be a probability between 0 and 1")
         self._seed = seed
         self._noise = noise
+        self._haste = haste
         self._random_ties = random_ties
         self._courses: dict[str, _Course] = {}
 
@@ -51,13 +58,20 @@ class ExpertPolicy(SoloPolicy):
         if course.rng.random() < self._noise:
             course.plan.clear()
             return pick(course.rng, request.admissible)
-        if not course.plan:
+        if not course.plan or not _possible(course.plan[-1], request):  # because of what was left out
             course.plan = _plan(request, course.rng if self._random_ties else None)
+        if len(course.plan) > 1 and course.rng.random() < self._haste and _possible(course.plan[-2], request):
+            course.plan.pop()
         return course.plan.pop() if course.plan else pick(course.rng, request.admissible)
 
     def close_episode(self, episode: str) -> None:
         """Drop the episode's plan and stream."""
         self._courses.pop(episode, None)
+
+
+def _possible(action: str, request: TurnRequest) -> bool:
+    """Whether an action can be done now; where any text is an action, it can be tried."""
+    return bool(request.env.unwrapped.metadata.get("any_text")) or action in request.admissible
 
 
 def _plan(request: TurnRequest, rng: np.random.Generator | None) -> list[str]:

@@ -20,11 +20,15 @@ from palaestra.mcp_servers.framework.server import Story
 from palaestra.mcp_servers.framework.spec import Effect
 from palaestra.mcp_servers.framework.stories import Teller, Told
 
-SEEDS: Final[dict[int, Literal["train", "valid", "test"]]] = {0: "train", 1: "train", 2: "valid", 3: "test"}
-"""Seed of the world -> split."""
+_SPLITS: Final[tuple[Literal["train", "valid", "test"], ...]] = ("train", "train", "valid", "test")
 
 Chain = tuple[str, Story]
 """(server, chain)."""
+
+
+def split_of(seed: int) -> Literal["train", "valid", "test"]:
+    """The split of a world: of every four, two are there to train on."""
+    return _SPLITS[seed % len(_SPLITS)]
 
 
 def chain_record(chains: Sequence[Chain], seed: int) -> TaskRecord:
@@ -46,7 +50,7 @@ def chain_record(chains: Sequence[Chain], seed: int) -> TaskRecord:
     )  # fmt: skip
     shown = Shown(tools=tuple(tools_of(servers)))
     meta = {"chain": [f"{server}.{chain.__name__}" for server, chain in chains], "teacher": {"kind": "chains"}}
-    return TaskRecord(kind="act", split=SEEDS[seed], env=world, shown=shown, turns=tuple(turns), meta=meta)
+    return TaskRecord(kind="act", split=split_of(seed), env=world, shown=shown, turns=tuple(turns), meta=meta)
 
 
 def pair_chains(first: str, second: str, replies: int) -> Iterator[tuple[Chain, Chain]]:
@@ -67,7 +71,7 @@ def pair_chains(first: str, second: str, replies: int) -> Iterator[tuple[Chain, 
 
 def _calls(server: str, chain: Story) -> int:
     with EpisodeStore([load_server(server)]) as store:
-        teller = Teller(store.open([server], seed=next(iter(SEEDS)))[1], server)
+        teller = Teller(store.open([server], seed=0)[1], server)
         chain(teller)
     return len(teller.told)
 
@@ -111,6 +115,21 @@ def _gold(told: Told, episode: Episode, made: Sequence[tuple[Told, GoldCall]]) -
     )
 
 
+def _label(key: str, shown: Sequence[Any]) -> str | None:
+    """How a person tells the row with this key from the other rows of its list; None if it was shown alone."""
+    if any(isinstance(result, dict) and key in result.values() for result in shown):
+        return None
+    lists = (rows for result in shown if isinstance(result, dict) for rows in result.values() if isinstance(rows, list))
+    for rows in lists:
+        row = next((row for row in rows if isinstance(row, dict) and key in row.values()), None)
+        if row is None or len(rows) == 1:
+            continue
+        for name, value in row.items():
+            if isinstance(value, str) and not name.endswith("_id") and sum(value in r.values() for r in rows) == 1:
+                return value
+    return None
+
+
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -120,13 +139,18 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _request(chain: Story, told: Sequence[Told], before: Sequence[Told]) -> str:
-    """What the chain does, and every argument that no result shows."""
-    seen = {text for each in before for text in _strings(each.result.value)}
+    """What the chain does, every argument that no result shows, and which of several rows is meant."""
+    shown = [each.result.value for each in before]
     said: dict[str, None] = {}
     for each in told:
         for name, value in each.arguments.items():
-            if not seen.issuperset(_strings(value)) or not isinstance(value, str):
-                said[f"{name.replace('_', ' ')}: {value if isinstance(value, str) else canonical_json(value)}"] = None
-        seen |= set(_strings(each.result.value))
+            what = name.removesuffix("_id").replace("_", " ")
+            if not isinstance(value, str):
+                said[f"{what}: {canonical_json(value)}"] = None
+            elif not any(value in _strings(result) for result in shown):
+                said[f"{what}: {value}"] = None
+            elif label := _label(value, shown):
+                said[f"{what}: {label}"] = None
+        shown.append(each.result.value)
     what = " ".join((chain.__doc__ or chain.__name__.replace("_", " ")).split())
     return f"{what} ({'; '.join(said)})" if said else what

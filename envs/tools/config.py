@@ -21,6 +21,8 @@ class ToolConfig(Settings):
         servers: keep only tasks about these servers; empty = all.
         mixed: keep only tasks about more than one server; of the embedded ones, which are about one each, these are
             pairs of chains of neighbouring servers.
+        chains: of the tool servers' chains, only these: "banking.pay_the_rent_twice".
+        worlds: in how many seeded worlds each chain is asked for; of every four, one validates and one tests.
         call_format: how calls are written: "hermes", "json", "pythonic", "compact", or one you registered.
         schemas: how the system message shows the tools: as JSON Schema; as one-line signatures; not at all, for
             agents whose own chat template shows `info["tools"]`.
@@ -37,6 +39,8 @@ class ToolConfig(Settings):
     split: Split = "train"
     servers: tuple[str, ...] = ()
     mixed: bool = False
+    chains: tuple[str, ...] = ()
+    worlds: PositiveInt = 4
     call_format: str = "hermes"
     schemas: Literal["json", "signature", "none"] = "json"
     max_turns: PositiveInt = 5

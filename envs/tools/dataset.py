@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, get_args
 
 from palaestra.envs.core.seeding import derive_seed
-from palaestra.envs.tools.chain_tasks import SEEDS, Chain, chain_record, pair_chains
+from palaestra.envs.tools.chain_tasks import Chain, chain_record, pair_chains, split_of
 from palaestra.envs.tools.config import Split, ToolConfig
 from palaestra.envs.tools.conversation import Shelf
 from palaestra.envs.tools.records import TaskRecord, read_records
@@ -101,11 +101,11 @@ class ChainTasks:
 
     origin = "the tool servers' chains"
 
-    def __init__(self, conversations: Sequence[Sequence[Chain]]) -> None:
-        self._plans = [(chains, seed) for seed in SEEDS for chains in conversations]
+    def __init__(self, conversations: Sequence[Sequence[Chain]], worlds: int) -> None:
+        self._plans = [(chains, seed) for seed in range(worlds) for chains in conversations]
         self._by_split: dict[Split, list[int]] = {"all": list(range(len(self._plans)))}
         for split in SPLITS[:-1]:
-            self._by_split[split] = [i for i, (_, seed) in enumerate(self._plans) if SEEDS[seed] == split]
+            self._by_split[split] = [i for i, (_, seed) in enumerate(self._plans) if split_of(seed) == split]
         self._made: dict[int, ToolTask] = {}
 
     def count(self, split: Split) -> int:
@@ -131,11 +131,13 @@ def open_tasks(config: ToolConfig) -> TaskSource:
     """The tasks a configuration asks for; equal ones share them.
 
     Raises: TaskError "no_records", "bad_record" from the file, "no_tasks" if nothing is left; ConfigError
-        "unknown_server".
+        "unknown_server", "unknown_chain".
 
     Cost: parsing the file once; chains are made into tasks one by one, when they are drawn.
     """
-    return _open_tasks(config.tasks, config.servers, config.mixed, _stamp(Path(config.tasks)))
+    return _open_tasks(
+        config.tasks, config.servers, config.chains, config.worlds, config.mixed, _stamp(Path(config.tasks))
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -148,12 +150,14 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def _open_tasks(tasks: str, servers: tuple[str, ...], mixed: bool, stamp: tuple[int, int]) -> TaskSource:
+def _open_tasks(
+    tasks: str, servers: tuple[str, ...], chains: tuple[str, ...], worlds: int, mixed: bool, stamp: tuple[int, int]
+) -> TaskSource:
     for name in servers:
         if name not in CATALOG:
             raise ConfigError("unknown_server", f"servers: no server {name!r}; {nearest(name, CATALOG)}")
     if tasks == "chains" or (tasks == "embedded" and mixed):  # the embedded conversations are about one server each
-        source: TaskSource = ChainTasks(list(_conversations(servers or tuple(CATALOG), mixed)))
+        source: TaskSource = ChainTasks(list(_conversations(servers or tuple(CATALOG), chains, mixed)), worlds)
     else:
         path = EMBEDDED if tasks == "embedded" else Path(tasks)
         source = RecordedTasks((t for t in _read(path) if _wanted(t, servers, mixed)), f"{tasks!r}")
@@ -167,10 +171,14 @@ def _wanted(task: ToolTask, servers: tuple[str, ...], mixed: bool) -> bool:
     return (not servers or task.servers <= set(servers)) and (not mixed or len(task.servers) > 1)
 
 
-def _conversations(servers: Sequence[str], mixed: bool) -> Iterator[tuple[Chain, ...]]:
+def _conversations(servers: Sequence[str], chains: Sequence[str], mixed: bool) -> Iterator[tuple[Chain, ...]]:
     """One chain each, or two chains of neighbouring servers."""
     if not mixed:
-        yield from (((server, chain),) for server in servers for chain in load_server(server).chains)
+        all_chains = {f"{name}.{c.__name__}": (name, c) for name in servers for c in load_server(name).chains}
+        for name in chains:
+            if name not in all_chains:
+                raise ConfigError("unknown_chain", f"chains: no chain {name!r}; {nearest(name, all_chains)}")
+        yield from ((all_chains[name],) for name in chains or all_chains)
         return
     for first, second in pairwise((*servers, servers[0]) if len(servers) > 2 else servers):
         yield from pair_chains(first, second, ToolConfig.model_fields["max_replies"].default)

@@ -88,10 +88,34 @@ def test_an_environment_without_a_planner_is_named() -> None:
     assert "CartPoleEnv" in reply.message
 
 
-def test_noise_must_be_a_probability() -> None:
-    for noise in (-0.1, 1.5, float("nan")):
-        with pytest.raises(ConfigError, match="noise"):
-            ExpertPolicy(noise=noise)
+@pytest.mark.parametrize("name", ["noise", "haste"])
+def test_noise_and_haste_must_be_probabilities(name: str) -> None:
+    for value in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match=name):
+            ExpertPolicy(**{name: value})
+
+
+def test_a_hasty_expert_leaves_out_what_can_be_left_out() -> None:
+    shop = {"catalogue": "corner", "goals": "synthetic"}
+    tasks = [Task("palaestra/WebShop-v0", seed, shop) for seed in range(30)]
+
+    def bought(haste: float) -> list[Any]:
+        return [group.rollouts[0].trajectory for group in collect(tasks, ExpertPolicy(haste=haste))]
+
+    careful, hasty = bought(0.0), bought(0.999)
+    assert all(trajectory.won for trajectory in careful)
+    # Of the options one was not chosen; neither searching nor opening the product can be left out.
+    assert [len(trajectory.steps) for trajectory in hasty] == [len(trajectory.steps) - 1 for trajectory in careful]
+    assert not any(trajectory.won for trajectory in hasty)
+    assert sum(trajectory.won for trajectory in bought(0.5)) in range(1, 25)
+
+
+def test_where_any_text_is_an_action_a_hasty_expert_tries_the_next_one() -> None:
+    kwargs = {"tasks": "chains", "chains": ["vehicle.fetch_from_the_trunk"]}
+    (group,) = collect([Task("palaestra/Tools-v0", 0, kwargs)], ExpertPolicy(haste=0.999))
+    assert [step.action.text for step in group.rollouts[0].trajectory.steps] == [
+        '<tool_call> {"name": "shut_trunk", "arguments": {}} </tool_call>', "done."
+    ]  # fmt: skip
 
 
 def sokoban_groups(policy: Policy, count: int = 12) -> list[Any]:

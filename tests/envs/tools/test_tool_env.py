@@ -21,6 +21,8 @@ from palaestra.envs.core.text.protocol import TextProtocol
 from palaestra.envs.core.text.wrapper import TextAgentWrapper
 from palaestra.envs.registration import ENVIRONMENTS, TOOL_SERVERS, tools_id
 from palaestra.envs.tools.chain_tasks import chain_record
+from palaestra.envs.tools.config import ToolConfig
+from palaestra.envs.tools.dataset import SPLITS, open_tasks
 from palaestra.envs.tools.env import ToolEnv
 from palaestra.envs.tools.evidence import StepEvidence
 from palaestra.envs.tools.records import GoldTurn, Shown, TaskRecord, write_records
@@ -332,6 +334,27 @@ def test_a_record_of_another_world_is_refused_and_says_what_differs(tmp_path: Pa
         env_of(tmp_path, in_world(servers=("bankin",), catalog_digest="")).reset(seed=0)
 
 
+def test_chains_are_asked_for_in_as_many_worlds_as_wanted() -> None:
+    chosen = ("banking.pay_the_rent_twice", "vehicle.warm_the_cabin")
+    tasks = open_tasks(ToolConfig(tasks="chains", chains=chosen, worlds=6))
+    assert [tasks.count(split) for split in SPLITS] == [8, 2, 2, 12]
+    for split in SPLITS[:-1]:
+        made = [tasks.at(split, index).record for index in range(tasks.count(split))]
+        assert {record.split for record in made} == {split}
+        assert {record.meta["chain"][0] for record in made} == set(chosen)
+    worlds = {tasks.at("all", index).record.env.seed for index in range(12)}
+    assert worlds == set(range(6))
+
+
+def test_a_chain_says_which_row_of_a_list_it_means() -> None:
+    env = ToolEnv(tasks="chains", chains=("vehicle.warm_the_cabin",))
+    first, _ = env.reset(seed=0)
+    listed, opened, *_ = env.plan() or []
+    result, *_ = env.step(listed)
+    (row,) = [row for row in json.loads(result.split("\n")[0])["items"] if row["driver_profile_id"] in opened]
+    assert f"driver profile: {row['name']}" in first
+
+
 def test_tasks_come_from_files_by_split_index_and_id(tmp_path: Path) -> None:
     records = [chain_record([chain], seed) for chain in CHAINS.values() for seed in (0, 2)]
     plain, packed = tmp_path / "t.jsonl", tmp_path / "t.jsonl.gz"
@@ -364,6 +387,7 @@ def test_tasks_come_from_files_by_split_index_and_id(tmp_path: Path) -> None:
 def test_settings_are_checked() -> None:
     for settings, code in (
         ({"call_format": "hermse"}, "call_format"), ({"servers": ("bank",)}, "unknown_server"),
+        ({"chains": ("banking.pay_the_rent",)}, "unknown_chain"),
         ({"schemas": "xml"}, "config"), ({"max_calls": 0}, "config"), ({"max_calls": 600}, "config"),
         ({"render_mode": "rgb"}, "render_mode"), ({"task": "x"}, "config"),
     ):  # fmt: skip
