@@ -26,6 +26,7 @@ class ToolConfig(Settings):
         call_format: how calls are written: "hermes", "json", "pythonic", "compact", or one you registered.
         schemas: how the system message shows the tools: as JSON Schema; as one-line signatures; not at all, for
             agents whose own chat template shows `info["tools"]`.
+        rules: whether the system message says how to behave: when a turn ends, when to ask, when to decline.
         max_turns: user messages of one conversation.
         max_replies: assistant replies of one conversation.
         max_calls: calls of one conversation.
@@ -43,10 +44,11 @@ class ToolConfig(Settings):
     worlds: PositiveInt = 4
     call_format: str = "hermes"
     schemas: Literal["json", "signature", "none"] = "json"
+    rules: bool = True
     max_turns: PositiveInt = 5
     max_replies: PositiveInt = 10
     max_calls: PositiveInt = 64
-    result_chars: int = Field(default=8000, ge=200)
+    result_chars: int = Field(default=8000, ge=80)
     door: str = "local"
     oracle_info: bool = False
 

@@ -125,7 +125,7 @@ class Conversation:
         config, shelf = self._config, self.shelf
         specs = list(self.visible.values())
         time = self.record.env.reference_time
-        system = system_message(self.how, specs, shelf.schemas, config.schemas, time)
+        system = system_message(self.how, specs, shelf.schemas, config.schemas, time, config.rules)
         return system, user_message(self.record.turns[0].user, (), shelf.schemas, config.schemas)
 
     @property

@@ -28,14 +28,17 @@ _RULES: Final = (
 
 
 def system_message(
-    how: CallFormat, specs: Sequence[ToolSpec], schemas: Schemas, shape: Shape, reference_time: int
+    how: CallFormat, specs: Sequence[ToolSpec], schemas: Schemas, shape: Shape, reference_time: int,
+    rules: bool = True,
 ) -> Message:
     """What the agent knows from the start: the time, its tools, how to call them."""
     now = datetime.fromtimestamp(reference_time, UTC).strftime("%A %Y-%m-%dT%H:%M:%SZ")
     lines = [f"You help a user by calling tools. It is {now}."]
     if shape != "none":
         lines += ["Your tools:", describe(specs, schemas, shape), how.manual]
-    return Message("system", "\n".join([*lines, _RULES]))
+    if rules:
+        lines.append(_RULES)
+    return Message("system", "\n".join(lines))
 
 
 def describe(specs: Sequence[ToolSpec], schemas: Schemas, shape: Shape) -> str:
