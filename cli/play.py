@@ -1,7 +1,7 @@
 """`palaestra play`: a person in the agent's place.
 
 With a terminal on both ends, worlds of directions are played with single keys; everything else, and every world over
-a pipe, with one action or command per line.
+a pipe, with one action or command per line. The web shop can be played in a browser, too (`play_web.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from gymnasium.envs.registration import EnvSpec
 from palaestra.cli.env import IdArgument, find_environment
 from palaestra.cli.game import Game
 from palaestra.cli.output import SeedOption, SettingsOption, parse_settings
+from palaestra.cli.play_web import play_web
+from palaestra.mcp_servers.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -67,6 +69,10 @@ def play(
     split: Annotated[str | None, typer.Option(help="Split of the levels.")] = None,
     level: Annotated[int, typer.Option(min=0, help="Number of the first level.")] = 0,
     seed: SeedOption = 0,
+    web: Annotated[bool, typer.Option("--web", help="WebShop as pages for your browser.")] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Of the pages.", show_default="any free one")
+    ] = None,
 ) -> None:
     """Play an environment yourself.
 
@@ -74,10 +80,17 @@ def play(
 
     Examples:
         palaestra play --set size=7 --set boxes=2
-        echo hint | palaestra play
+        echo hint | palaestra play alfworld
+        palaestra play webshop --web
     """
     spec = find_environment(env_id)
-    game = Game(spec.id, _playable(spec) | parse_settings(settings or ()), split, seed, level)
+    given = parse_settings(settings or ())
+    if web:
+        play_web(spec, given, split=split, seed=seed, level=level, port=port or 0)
+        return
+    if port is not None:
+        raise ConfigError("port", f"--port {port} is for pages; add --web")
+    game = Game(spec.id, _playable(spec) | given, split, seed, level)
     try:
         directions = game.position.admissible and set(game.position.admissible) <= set(MOVES.values())
         if directions and sys.stdin.isatty() and sys.stdout.isatty():
@@ -150,6 +163,8 @@ def _playable(spec: EnvSpec) -> dict[str, Any]:
     """Settings that make one of our ids, whatever it is registered for, a game in words."""
     if str(spec.entry_point).startswith("palaestra.envs.tools."):
         return {"call_format": "compact", "schemas": "signature"}  # what a person can read and type
+    if str(spec.entry_point).startswith("palaestra.envs.webshop."):
+        return {"obs": "text_rich"}  # line by line
     if not str(spec.entry_point).startswith("palaestra.envs.sokoban."):
         return {}
     settings: dict[str, Any] = {"actions": "text4", "obs": "text", "info": "full"}

@@ -14,6 +14,7 @@ import pytest
 from palaestra.envs.webshop.env import WebShopEnv
 from palaestra.envs.webshop.site import make_site
 from palaestra.mcp_servers.transports.listening import bind_port, make_server
+from tests.cli.test_play_web import open_shop
 
 DESKTOP = {"width": 1180, "height": 900}
 PHONE = {"width": 360, "height": 740}
@@ -91,6 +92,23 @@ def score_of(index: int, plan: list[str]) -> float:
     env = WebShopEnv(split="test")
     env.reset(options={"index": index})
     return [env.step(action)[1] for action in plan][-1]
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_command_opens_a_shop_to_buy_in(browser: Any, viewport: dict[str, int]) -> None:
+    """`palaestra play webshop --web`: search, open, choose options, buy, see the reward, go on to another task."""
+    with open_shop("--seed", 1) as (_, url):
+        page = browser.new_page(viewport=viewport)
+        for index, forgotten in ((3, 0), (5, 1)):
+            plan = plan_of(index)
+            del plan[2 : 2 + forgotten]
+            page.goto(f"{url}?split=test&index={index}")
+            Tab(page).follow(plan)
+            assert page.text_content("#reward") == f"{score_of(index, plan):.2f}"
+            assert (page.text_content("#reward") == "1.00") == (not forgotten)
+        page.click("text=Next task")
+        assert page.locator("#search_input").count() == 1
+        page.close()
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
