@@ -15,7 +15,7 @@ from palaestra.envs.alfworld.files import GAME_FILE, TRAJECTORY_FILE, read_game
 from palaestra.envs.alfworld.game import Game
 from palaestra.envs.alfworld.generator import SPLITS, Split
 from palaestra.envs.alfworld.grammar import read_grammar
-from palaestra.envs.core.errors import ConfigError, TaskError
+from palaestra.envs.core.errors import ConfigError, TaskError, boundary
 
 VARIABLE: Final = "ALFWORLD_DATA"
 _log = logging.getLogger(__name__)
@@ -30,16 +30,19 @@ def root_folder(games: str) -> Path:
     """
     if games == "data" and not os.environ.get(VARIABLE):
         raise ConfigError("games", f'games = "data" needs the environment variable {VARIABLE}; set it or give a path')
-    folder = Path(os.environ[VARIABLE] if games == "data" else games).expanduser()
+    with boundary("games", ConfigError):  # the home of somebody who has none
+        folder = Path(os.environ[VARIABLE] if games == "data" else games).expanduser()
+    named = f"{VARIABLE if games == 'data' else 'games'} = {str(folder)!r}"
     if not folder.is_dir():
-        raise ConfigError(
-            "games", f'games = {str(folder)!r} is no folder; use "embedded", "generate", "data" or the path of one'
-        )
+        kinds = "set it to one" if games == "data" else 'use "embedded", "generate", "data" or the path of one'
+        raise ConfigError("games", f"{named} is no folder; {kinds}")
     for candidate in (folder, *sorted(folder.glob("json_2.1.*"), reverse=True)):
         if any((candidate / split).is_dir() for split in SPLITS):
             return candidate
     wanted = ", ".join(SPLITS)
-    raise ConfigError("games", f"{str(folder)!r} holds none of the folders {wanted}, nor json_2.1.* with them")
+    raise ConfigError(
+        "games", f"{named} holds none of the folders {wanted}, nor json_2.1.* with them; name the folder above them"
+    )
 
 
 def find_games(root: Path, tasks: Sequence[str]) -> tuple[dict[Split, list[Path]], set[str]]:
@@ -99,9 +102,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=2048)
 def read_listed(root: Path, file: Path, split: Split, strict: bool) -> Game:
-    """A game of the folder, named by its path below the root. Raises: TaskError as `read_game` does."""
+    """A game of the folder, named by its path below the root.
+
+    Raises: TaskError as `read_game` does, naming the whole path and what to do.
+    """
     try:
         text = file.read_text("utf-8")
     except (OSError, ValueError) as error:
-        raise TaskError("bad_game_file", f"{file} cannot be read: {error}") from error
-    return read_game(text, split=split, file=str(file.relative_to(root)), strict=strict)
+        raise TaskError("bad_game_file", f"{file} cannot be read: {error}; replace or remove it") from error
+    try:
+        return read_game(text, split=split, file=str(file.relative_to(root)), strict=strict)
+    except TaskError as error:
+        raise TaskError(error.code, f"{error.message}; replace or remove it in {root}") from error

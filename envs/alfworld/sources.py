@@ -246,6 +246,7 @@ def select(
         return name, index
     count = source.count(split)
     if count == 0:
-        raise TaskError("no_games", f"split {name!r} has no games of the task types {', '.join(config.tasks)}")
+        wanted = ", ".join(config.tasks)
+        raise TaskError("no_games", f"split {name!r} has no games of the types {wanted}; choose another split or type")
     draw = derive_seed(root, "game", episode)
     return name, draw >> 1 if count is None else draw % count

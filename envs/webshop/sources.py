@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, cast
 
-from palaestra.envs.core.errors import TaskError, nearest
+from palaestra.envs.core.errors import TaskError, boundary, nearest
 from palaestra.envs.core.seeding import derive_seed
 from palaestra.envs.webshop.config import SPLITS, SplitName, WebShopConfig
 from palaestra.envs.webshop.files import ShopData, read_catalogue, read_folder
@@ -75,7 +75,9 @@ def _read(catalogue: str, products: int | None, *, human: bool) -> ShopData:
         return make_shop("corner", products or CORNER_PRODUCTS)
     if catalogue == "embedded":
         return read_folder(files("palaestra.envs.webshop") / "data", "the embedded shop", human=human)
-    return read_folder(Path(catalogue), catalogue, products=products, human=human)
+    with boundary("webshop_data", TaskError):  # the home of somebody who has none
+        folder = Path(catalogue).expanduser()
+    return read_folder(folder, str(folder), products=products, human=human)
 
 
 def select(source: Source, config: WebShopConfig, options: Mapping[str, Any] | None, root: int, episode: int) -> Goal:

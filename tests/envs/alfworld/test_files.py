@@ -289,8 +289,11 @@ def test_a_missing_folder_is_named(games: str, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
     with pytest.raises(ConfigError, match="ALFWORLD_DATA" if games == "data" else "nowhere"):
         ALFWorldEnv(games=games)
-    with pytest.raises(ConfigError, match="valid_unseen"):
+    with pytest.raises(ConfigError, match=r"valid_unseen.*name the folder above them"):
         ALFWorldEnv(games=str(tmp_path))
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "gone"))
+    with pytest.raises(ConfigError, match=r"ALFWORLD_DATA = '.*gone' is no folder; set it to one"):
+        ALFWorldEnv(games="data")
 
 
 def test_a_folder_without_games_is_named(tmp_path: Path) -> None:
@@ -326,6 +329,15 @@ def test_a_file_that_goes_away_or_changes_is_noticed(folder: Path) -> None:
     read_listed.cache_clear()
     with pytest.raises(TaskError, match="cannot be read"):
         env.reset(options={"index": 0})
+
+
+@pytest.mark.parametrize("key", ["pddl_problem", "grammar", "pddl_domain"])
+def test_a_game_that_cannot_be_understood_is_named_with_what_to_do(folder: Path, key: str) -> None:
+    file = sorted((folder / "json_2.1.1/valid_unseen").rglob(GAME_FILE))[0]
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | {key: "(define"}), "utf-8")
+    env = ALFWorldEnv(games=str(folder), split="valid_unseen", strict=True)
+    with pytest.raises(TaskError, match=f"{file.parent.name}/{GAME_FILE}: .*; replace or remove it in {folder}"):
+        env.reset(seed=0, options={"index": 0})
 
 
 def test_problems_written_read_back_equal() -> None:

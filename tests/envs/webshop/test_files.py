@@ -180,6 +180,15 @@ def test_nothing_to_sell_is_an_error(tmp_path: Path) -> None:
         WebShopEnv(catalogue=str(tmp_path / "gone"))
 
 
+def test_a_folder_below_ones_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_shop(make_shop("corner", 20), tmp_path / "shop", compress=False)
+    assert len(open_source(WebShopConfig(catalogue="~/shop")).shop.catalogue) == 20
+    with pytest.raises(TaskError) as caught:
+        open_source(WebShopConfig(catalogue="~nobody-of-this-name/shop"))
+    assert caught.value.code == "webshop_data"
+
+
 def test_synthetic_goals_need_no_human_file(tmp_path: Path) -> None:
     folder = write(tmp_path, RECORD)
     (folder / "items_human_ins.json").unlink()
