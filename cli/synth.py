@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -24,6 +24,9 @@ def synth(
     profile: Annotated[str, typer.Option(help="Size of the worlds: small, default or large.")] = "default",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     score: Annotated[bool, typer.Option("--score/--no-score", help="Keep only what earns the full reward.")] = True,
+    teacher: Annotated[
+        Path | None, typer.Option("--teacher", metavar="FILE.toml", help="Let a model write; how to reach it.")
+    ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Also write the report here.")] = None,
     format_: Annotated[str, typer.Option("--format", help="palaestra, openai or verl.")] = "palaestra",
     as_json: JsonOption = False,
@@ -34,7 +37,9 @@ def synth(
         palaestra synth --out tasks.jsonl --records 1000 --test 100
         palaestra synth --out paper.jsonl --paper
         palaestra synth --out chat.jsonl --records 500 --format openai
+        palaestra synth --out said.jsonl --records 100 --servers banking --teacher model.toml
     """
+    from palaestra.envs.tools.synthesis.llm_settings import read_llm_settings
     from palaestra.envs.tools.synthesis.pipeline import SynthConfig, paper_config, synthesise
 
     if format_ not in _FORMATS:
@@ -42,17 +47,27 @@ def synth(
     shared: dict[str, Any] = {"seed": seed, "profile": profile, "workers": workers, "score": SCORE if score else None}
     if servers:
         shared["servers"] = tuple(name.strip() for name in servers.split(",") if name.strip())
+    if teacher is not None:
+        shared["teacher"] = read_llm_settings(teacher)
     config = paper_config(**shared) if paper else SynthConfig(train=records, valid=valid, test=test, **shared)
     resume_with(context, f"Call the same command again to go on with {out}.")
     with show_progress(config.total, "conversations") as progress:
         (task,) = progress.task_ids
-        found = synthesise(config, out, lambda done, _: progress.update(task, completed=done))
+
+        def show(done: int, _: int, spent: Spent | None) -> None:
+            cost = "" if spent is None else f" ({spent.requests:,} requests)"
+            progress.update(task, completed=done, description=f"conversations{cost}")
+
+        found = synthesise(config, out, show)
     if format_ != "palaestra":
         _export(out, format_)
     if report is not None:
         report.write_text((out.with_suffix(".report.json")).read_text("utf-8"), "utf-8")
     emit(found) if as_json else _show(found, out)
 
+
+if TYPE_CHECKING:
+    from palaestra.envs.tools.synthesis.llm_cache import Spent
 
 _FORMATS: Final = ("palaestra", "openai", "verl")
 
@@ -71,6 +86,12 @@ def _show(found: dict[str, Any], out: Path) -> None:
     filters = found["yields"]["filters"]
     rows = [(name, f["seen"], f["dropped"], f"{f['yield']:.2%}") for name, f in filters.items()]
     show_table("filters", ("filter", "seen", "dropped", "passed"), rows)
+    if "teacher" in found:
+        told = found["teacher"]
+        rows = [(name, *counts.values()) for name, counts in told["questions"].items()]
+        show_table("questions", ("about", "asked", "malformed", "dropped"), rows)
+        tokens = "not told" if told["tokens_told"] is None else f"{told['tokens_told']:,}"
+        typer.echo(f"{told['requests']:,} requests were sent; tokens: {tokens}. Answers: {out.name}.answers.sqlite.")
     cover = found["coverage"]
     typer.echo(
         f"{out}: {found['records']:,} conversations, {found['gold_calls']['per_record']} calls each; "

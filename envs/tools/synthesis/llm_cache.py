@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -20,12 +20,12 @@ from palaestra.mcp_servers.errors import StoreError, TaskError
 
 _MARK: Final = 0x50414C4C
 _PATIENCE_S: Final = 60.0
-_TABLES: Final = """
-create table if not exists answers (digest text primary key, text text not null, cut integer not null, tokens integer)
-    without rowid;
-create table if not exists spent (requests integer not null, tokens integer not null);
-insert into spent select 0, 0 where not exists (select 1 from spent);
-"""
+_TABLES: Final = (
+    "create table answers (digest text primary key, text text not null, cut integer not null, tokens integer) "
+    "without rowid",
+    "create table spent (requests integer not null, tokens integer not null)",
+    "insert into spent values (0, 0)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +48,26 @@ class Answers:
         with _file_errors(path):
             self._db = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
         try:
-            with _file_errors(path):
-                self._prepare()
+            self._prepare()
         except BaseException:
             self._db.close()
             raise
 
     def _prepare(self) -> None:
-        mark, tables = (self._db.execute(text).fetchone()[0] for text in (
-            "pragma application_id", "select count(*) from sqlite_master"))  # fmt: skip
-        if tables and mark != _MARK:
-            raise StoreError("bad_cache", f"{self._path.name} is another program's database; name another file")
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = normal")  # outlives a kill; the last answers may be lost with the power
-        self._db.execute(f"pragma application_id = {_MARK}")
-        self._db.executescript(f"begin immediate; {_TABLES} commit;")
+        """Make the tables, or see that they are ours; in one transaction, since others may open the file as well."""
+        with _file_errors(self._path):  # what is written outlives a kill; the power takes the last answers at most
+            self._db.execute("pragma synchronous = normal")
+        with self._writing() as db:
+            mark, tables = (db.execute(text).fetchone()[0] for text in (
+                "pragma application_id", "select count(*) from sqlite_master"))  # fmt: skip
+            if tables and mark != _MARK:
+                raise StoreError("bad_cache", f"{self._path.name} is another program's database; name another file")
+            if not tables:
+                db.execute(f"pragma application_id = {_MARK}")
+                for statement in _TABLES:
+                    db.execute(statement)
+        with suppress(sqlite3.OperationalError):  # locked: others are at work in it, or turn the same log on
+            self._db.execute("pragma journal_mode = wal")
 
     def close(self) -> None:
         """Close the file."""
@@ -83,7 +88,7 @@ class Answers:
                 if now + more > (allowed := getattr(settings, name)):
                     raise TaskError(
                         "budget_spent", f"the next request may cost {more} and {now} of {name} = {allowed} are spent; "
-                        "what is done is kept: raise the budget to go on"
+                        "what is done is kept: raise the budget and call the same command again to go on"
                     )  # fmt: skip
             db.execute("update spent set requests = requests + 1, tokens = tokens + ?", (tokens,))
 
@@ -105,6 +110,12 @@ class Answers:
         """What was spent so far."""
         with self._lock, _file_errors(self._path):
             return _spent(self._db)
+
+    def tokens_told(self) -> int | None:
+        """Tokens of the stored answers as the endpoint counted them; None if it told none."""
+        with self._lock, _file_errors(self._path):
+            found: int | None = self._db.execute("select sum(tokens) from answers").fetchone()[0]
+        return found
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

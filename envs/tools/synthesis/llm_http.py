@@ -54,6 +54,13 @@ class Failure(ToolError):
         self.wait_s = wait_s
         self.spent = spent
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _failure, (self.code, self.message, self.retryable, self.wait_s, self.spent)
+
+
+def _failure(code: str, message: str, again: bool, wait_s: float, spent: bool) -> Failure:
+    return Failure(code, message, again=again, wait_s=wait_s, spent=spent)
+
 
 class _Message(BaseModel):
     content: str | None = None
@@ -166,7 +173,10 @@ class Endpoint:
 
     def _lost(self, error: Exception) -> Failure:
         said = self._auth.without_key(str(error))[:_SHOWN]
-        text = f"{self._settings.base_url} gave no answer: {type(error).__name__}: {said}"
+        text = (
+            f"{self._settings.base_url} gave no answer: {type(error).__name__}: {said}; "
+            "check that base_url is right and that its endpoint runs"
+        )
         spent = not isinstance(error, httpx2.ConnectError)
         return Failure("endpoint_unreachable", text, again=True, spent=spent)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -67,3 +69,20 @@ class LlmSettings(Settings):
                 "LLM_API_KEY and set that variable to the key"
             )  # fmt: skip
         return str(name)
+
+
+def read_llm_settings(path: Path) -> LlmSettings:
+    """The settings of a TOML file. Raises: ConfigError "model_file" (missing, or not TOML), "config", "base_url",
+    "key_env"; no message shows what may be a key.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "model_file", f"{str(path)!r} cannot be read as the settings of a model: {error}; write a TOML file with "
+            "base_url, model, max_requests and max_tokens"
+        ) from None  # fmt: skip
+    try:
+        return LlmSettings(**data)
+    except ConfigError as error:
+        raise ConfigError(error.code, f"{path.name}: {error.message}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -31,6 +31,14 @@ from palaestra.mcp_servers.framework.server import ToolServer
 
 _RESULT: Final = 3000
 _WAYS: Final = ("raw", "money", "minutes", "instant", "day")
+
+
+def about(settings: LlmSettings) -> dict[str, Any]:
+    """Which model, how it is asked, and a digest of the prompts; nothing of where it is or of its key."""
+    return {
+        "kind": LlmTeacher.kind, "model": settings.model, "temperature": settings.temperature,
+        "prompt_digest": prompt_digest(),
+    }  # fmt: skip
 
 
 class LlmTeacher:
@@ -72,12 +80,13 @@ class LlmTeacher:
         self.chat.close()
 
     def about(self) -> dict[str, Any]:
-        """Which model, how it is asked, and a digest of the prompts; nothing of where it is or of its key."""
-        settings = self.settings
-        return {
-            "kind": self.kind, "model": settings.model, "temperature": settings.temperature,
-            "prompt_digest": prompt_digest(),
-        }  # fmt: skip
+        """As the function `about`."""
+        return about(self.settings)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What became of the questions: "<purpose>.asked", ".malformed", ".dropped"; "call.failed", ".given_up"."""
+        return self.chat.counts
 
     def propose_graph(self, server: ToolServer) -> Graph:
         """The dependencies the model names and execution shows. Cost: see `ask_pairs`, once per server."""

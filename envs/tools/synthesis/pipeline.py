@@ -1,7 +1,7 @@
 """The pipeline: briefs, one job per server over several processes, and the data set put together from their parts.
 
 Parts stay in a folder beside the output until the data set is complete, so that an interrupted run goes on where it
-was. What is written depends on the settings alone, not on the number of processes.
+was. What is written depends on the settings alone, and with a model on its answers, not on the number of processes.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import json
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import PositiveInt, field_validator
 
@@ -35,6 +36,7 @@ from palaestra.envs.tools.synthesis.brief import (
     server_shares,
 )
 from palaestra.envs.tools.synthesis.graph import graph_of
+from palaestra.envs.tools.synthesis.llm_settings import LlmSettings
 from palaestra.envs.tools.synthesis.report import card, report
 from palaestra.envs.tools.synthesis.scripted import Scripted
 from palaestra.envs.tools.synthesis.server_job import PER_WORLD, Block, Job, run_job
@@ -44,12 +46,16 @@ from palaestra.mcp_servers.errors import ConfigError, TaskError, nearest
 from palaestra.mcp_servers.framework.server import Profile
 from palaestra.mcp_servers.framework.sources import stream
 
+if TYPE_CHECKING:
+    from palaestra.envs.tools.synthesis.llm_cache import Answers, Spent
+
 ROUNDS: Final = 4
 """How often briefs that a server could not fill are dealt to others."""
 _POLL_S: Final = 0.5
 _MANIFEST: Final = "settings.json"
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, "Spent | None"], None]
+"""Is told how many records there are, how many there will be, and what the teacher cost so far if it is a model."""
 
 
 class SynthConfig(Settings):
@@ -58,6 +64,7 @@ class SynthConfig(Settings):
     Attributes:
         train, valid, test: records of each split; the families' shares are the paper's.
         score: "module:function" that takes a record and says whether its gold calls earn the most they can.
+        teacher: the model that writes the conversations; None for the scripted teacher, which needs none.
     """
 
     train: int = 1000
@@ -68,6 +75,7 @@ class SynthConfig(Settings):
     profile: Profile = "default"
     workers: PositiveInt = 2
     score: str | None = None
+    teacher: LlmSettings | None = None
 
     @field_validator("servers")
     @classmethod
@@ -89,11 +97,18 @@ class SynthConfig(Settings):
         sources += [texts.joinpath("phrases", f"{name}.toml") for name in self.servers]
         said = "\n".join(source.read_text("utf-8") for source in sources if source.is_file())
         return {
-            **self.model_dump(mode="json", exclude={"workers"}),
+            **self.model_dump(mode="json", exclude={"workers", "teacher"}),
+            **({} if self.teacher is None else {"teacher": _identity(self.teacher)}),
             "catalog_digest": catalog_digest(self.servers),
             "graph_digests": {name: graph_of(load_server(name)).digest for name in self.servers},
             "phrases_digest": hashlib.blake2b(said.encode(), digest_size=8).hexdigest(),
         }
+
+
+def _identity(teacher: LlmSettings) -> dict[str, Any]:
+    from palaestra.envs.tools.synthesis.llm_run import identity  # an HTTP client, which only a model needs
+
+    return identity(teacher)
 
 
 def paper_config(**settings: Any) -> SynthConfig:
@@ -105,17 +120,39 @@ def synthesise(config: SynthConfig, out: Path, progress: Progress | None = None)
     """Write a data set to a file, with its report and its card beside it; the report.
 
     Raises: ConfigError "other_parts" if parts of other settings lie beside the output; TaskError "unfilled" if some
-        briefs could not be filled by any server; TaskError "stale_graph".
+        briefs could not be filled by any server; TaskError "stale_graph". With a model as teacher also as `Chat.ask`:
+        TaskError "budget_spent" or "not_cached", ToolError "endpoint_...", ConfigError "no_key", StoreError
+        "bad_cache"; what was answered by then is kept, and the same call goes on from it.
 
     Cost: some 50 CPU-ms per record and 50 ms per world; memory of the finished records, some 10 KiB each.
     """
     folder = _parts(out, config)
+    with _ledger(config, out) as answers:
+        found = _synthesise(config, out, folder, answers, progress)
+    shutil.rmtree(folder)
+    return found
+
+
+@contextmanager
+def _ledger(config: SynthConfig, out: Path) -> Iterator[Answers | None]:
+    if config.teacher is None:
+        yield None
+        return
+    from palaestra.envs.tools.synthesis.llm_run import ledger
+
+    with ledger(config.teacher, out) as answers:
+        yield answers
+
+
+def _synthesise(
+    config: SynthConfig, out: Path, folder: Path, answers: Answers | None, progress: Progress | None
+) -> dict[str, Any]:
     shares = server_shares({name: CATALOG[name].tools for name in config.servers})
     counts = {split: family_counts(getattr(config, split)) for split in SPLITS}
     briefs = deal(counts, shares, config.seed)
     open_ = by_server(briefs)
     for attempt in range(ROUNDS):
-        _run(config, attempt, open_, folder, config.total, progress)
+        _run(config, _jobs(config, attempt, open_, folder, out), folder, answers, progress)
         blocks = _blocks(folder)
         open_ = _dealt_again(briefs, blocks, config.servers, attempt)
         if not open_:
@@ -129,9 +166,13 @@ def synthesise(config: SynthConfig, out: Path, progress: Progress | None = None)
     records = _in_order(blocks, config.seed)
     write_records(out, records)
     found = report(records, blocks, config.written_by(), config.total)
+    if answers is not None:
+        from palaestra.envs.tools.synthesis.llm_run import told_by_model
+
+        asked = sum((block.counts for block in blocks.values()), Counter[str]())
+        found["teacher"] = told_by_model(folder, asked, answers)
     out.with_suffix(".report.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", "utf-8")
     out.with_suffix(".md").write_text(card(found), "utf-8")
-    shutil.rmtree(folder)
     return found
 
 
@@ -148,24 +189,33 @@ def _parts(out: Path, config: SynthConfig) -> Path:
     return folder
 
 
-def _run(
-    config: SynthConfig, attempt: int, briefs: Mapping[str, Sequence[Brief]], folder: Path, total: int,
-    progress: Progress | None,
-) -> None:  # fmt: skip
-    """Every server's job, the longest first, over processes; an interrupt ends them at once and loses no part."""
+def _jobs(
+    config: SynthConfig, attempt: int, briefs: Mapping[str, Sequence[Brief]], folder: Path, out: Path
+) -> list[tuple[Any, ...]]:
+    """What `_work` is given for every server, the longest job first."""
     names = sorted(briefs, key=lambda name: (-len(briefs[name]) * CATALOG[name].tools, name))
-    jobs = [
+    return [
         (Job(server=name, servers=config.servers, seed=config.seed, profile=config.profile, attempt=attempt),
-         briefs[name], folder, config.score)
+         briefs[name], folder, config.score, config.teacher, out)
         for name in names
     ]  # fmt: skip
+
+
+def _run(
+    config: SynthConfig, jobs: Sequence[tuple[Any, ...]], folder: Path, answers: Answers | None,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    """Every job over processes; an interrupt, or what one of them cannot do, ends them at once and loses no part."""
     with get_context("spawn").Pool(min(config.workers, max(1, len(jobs))), initializer=_heedless) as pool:
-        running = pool.starmap_async(_work, jobs, chunksize=1)
-        while not running.ready():
-            running.wait(_POLL_S)
+        running = [pool.apply_async(_work, job) for job in jobs]
+        while running:
+            running[0].wait(_POLL_S)
             if progress is not None:
-                progress(min(total, PER_WORLD * sum(1 for _ in folder.glob("*.part"))), total)
-        running.get()
+                done = min(config.total, PER_WORLD * sum(1 for _ in folder.glob("*.part")))
+                progress(done, config.total, None if answers is None else answers.spent())
+            for job in [job for job in running if job.ready()]:
+                job.get()
+                running.remove(job)
 
 
 def _heedless() -> None:
@@ -173,8 +223,17 @@ def _heedless() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _work(job: Job, briefs: Sequence[Brief], folder: Path, score: str | None) -> None:
-    run_job(job, briefs, folder, Scripted(), None if score is None else _function(score))
+def _work(
+    job: Job, briefs: Sequence[Brief], folder: Path, score: str | None, teacher: LlmSettings | None = None,
+    out: Path = Path(),
+) -> None:  # fmt: skip
+    scored = None if score is None else _function(score)
+    if teacher is None:
+        run_job(job, briefs, folder, Scripted(), scored)
+        return
+    from palaestra.envs.tools.synthesis.llm_run import answers_beside, run_with_model
+
+    run_with_model(job, briefs, folder, teacher, answers_beside(out), scored)
 
 
 @cache

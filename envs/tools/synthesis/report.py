@@ -99,11 +99,11 @@ def card(found: Mapping[str, Any]) -> str:
         for name, f in found["yields"]["filters"].items()
     ]
     told = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in found["rates"].items())
+    writer, origin, style = _written(found)
     return f"""# Tool-use tasks
 
-{found["records"]:,} conversations over {len(settings["servers"])} simulated tool servers, written by the scripted
-teacher with seed {settings["seed"]} in worlds of profile `{settings["profile"]}`. No model, no network and no data of
-people: every name, amount and message was made up by the seeds of the servers. Licence: Apache-2.0, as the package.
+{found["records"]:,} conversations over {len(settings["servers"])} simulated tool servers, written by the {writer}
+{origin}
 
 - splits: {_words(found["splits"])}; families: {_words(found["families"])}; kinds: {_words(found["kinds"])}
 - turns: {_words(found["turns"])}; chain lengths: {_words(found["chain_lengths"])}
@@ -111,8 +111,7 @@ people: every name, amount and message was made up by the seeds of the servers. 
   {_words(found["edges"])}
 {told}
 
-No chain of tools and no entity that training conversations are about occurs in the tests. Requests are plainer than
-those a model or a person would write. Made again, byte for byte, by the same command; catalogue digest
+No chain of tools and no entity that training conversations are about occurs in the tests. {style}
 `{settings["catalog_digest"]}`, phrases digest `{settings["phrases_digest"]}`.
 
 | filter | seen | dropped | passed |
@@ -128,6 +127,28 @@ Of {found["yields"]["tried"]:,} attempts, {found["yields"]["drafted"]:,} became 
 Tools used: {cover["tools_used"]} of {cover["tools_known"]}; fewest conversations of a tool:
 {min(cover["rarest"].values(), default=0)}.
 """
+
+
+def _written(found: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Who wrote the conversations, what of, and in what style."""
+    settings = found["settings"]
+    made = f"with seed {settings['seed']} in worlds of profile `{settings['profile']}`."
+    if "teacher" not in found:
+        return (
+            "scripted",
+            f"teacher {made} No model, no network and no data of\npeople: every name, amount and message was made up "
+            "by the seeds of the servers. Licence: Apache-2.0, as the package.",
+            "Requests are plainer than\nthose a model or a person would write. Made again, byte for byte, by the same "
+            "command; catalogue digest",
+        )
+    model = settings["teacher"]
+    return (
+        f"model `{model['model']}`",
+        f"at temperature {model['temperature']}, prompts `{model['prompt_digest']}`, {made} It was asked\n"
+        f"{found['teacher']['requests']:,} times. Names and amounts were made up by the seeds of the servers; the "
+        "choice of calls and\nthe words are the model's, and its terms hold for them.",
+        "Made again, byte for byte,\nby the same command with the kept answers; catalogue digest",
+    )
 
 
 def _tally(values: Any) -> dict[str, int]:

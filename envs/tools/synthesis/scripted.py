@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class Scripted:
     """Builds requests and replies from phrases/<server>.toml."""
 
     kind = "scripted"
+    counts: Mapping[str, int] = MappingProxyType({})
 
     def propose_graph(self, server: ToolServer) -> Graph:
         """The graph that ships with the package. Raises: TaskError "stale_graph"."""

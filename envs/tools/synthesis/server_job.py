@@ -140,12 +140,14 @@ def _write_block(
         _, episode = store.open([job.server], seed=seed, profile=job.profile)
         world = survey(episode, kept.server)
         graph = teacher.propose_graph(kept.server)
+        asked = Counter(teacher.counts)  # a graph is asked once per server, in whichever block comes first
         paths = Paths(world, graph, kept.used, lambda chain: split_of_chain(chain) == split)
         machine = Machine(world, paths, teacher, overlaps(world))
         meta = {"teacher": {**teacher.about(), "seed": job.seed}, "graph_digest": graph.digest}
         writer = _Writer(job, machine, kept, block, meta, score)
         for brief in briefs:
             writer.fill(brief)
+    block.counts.update({f"teacher.{name}": count for name, count in (Counter(teacher.counts) - asked).items()})
     return block
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -46,6 +46,11 @@ class Teacher(Protocol):
     """
 
     kind: str
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What became of the questions it had to ask of somebody, so far."""
+        ...
 
     def propose_graph(self, server: ToolServer) -> Graph:
         """What the tools of a server need from each other."""

@@ -185,6 +185,7 @@ def _call(facts: dict[str, Any], seed: int) -> dict[str, Any]:
     found = [one for one in facts["examples"] if one not in tried]
     link = facts["link"]
     if link is not None and link["kind"] == "explicit":
+        found = [one for one in found if link["argument"] in one]
         found = [one for one in found if json.dumps(one[link["argument"]]) in facts["so_far"][-1]["result"]]
     waiting = [value for one in (facts["ahead"] or {}).get("waiting", ()) for value in one.values()]
     found = [one for one in found if any(value in waiting for value in one.values())] or found

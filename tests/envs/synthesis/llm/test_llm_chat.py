@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import sqlite3
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 
 from palaestra.envs.tools.synthesis.llm_chat import Chat
+from palaestra.envs.tools.synthesis.llm_http import Failure
 from palaestra.envs.tools.synthesis.llm_reading import Message, read_as
 from palaestra.envs.tools.synthesis.llm_settings import LlmSettings
 from palaestra.envs.tools.synthesis.machine import Dropped
@@ -349,6 +353,52 @@ def test_after_three_further_answers_it_is_dropped_and_counted(chat: Open, endpo
         asking.ask("query", ASKED, read, 0)
     assert asking.counts == {"query.asked": 1, "query.malformed": 4, "query.dropped": 1}
     assert len(endpoint.bodies) == 4
+
+
+OPENING = """
+import sys
+from pathlib import Path
+from palaestra.envs.tools.synthesis.llm_cache import Answers
+from palaestra.envs.tools.synthesis.llm_http import Reply
+from palaestra.envs.tools.synthesis.llm_settings import LlmSettings
+settings = LlmSettings(base_url="http://127.0.0.1:1/v1", model="m", max_requests=1000, max_tokens=10**6)
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(20):
+    answers = Answers(Path(sys.argv[1]), settings)
+    answers.book(9)
+    answers.keep(f"{sys.argv[2]} {number}", Reply("x", False, 5), 9)
+    answers.close()
+"""
+
+
+def test_processes_open_a_new_cache_at_once_and_lose_nothing(endpoint: Endpoint, tmp_path: Path) -> None:
+    cache = tmp_path / "new.sqlite"
+    command = [sys.executable, "-c", OPENING, str(cache)]
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    several = [subprocess.Popen([*command, name], **pipes) for name in "abcd"]
+    try:
+        for one in several:
+            assert one.stdout is not None
+            assert one.stdout.readline() == "ready\n"
+        for one in several:
+            assert one.stdin is not None
+            one.stdin.write("go\n")
+            one.stdin.flush()
+        assert [one.communicate(timeout=60)[1] for one in several] == [""] * 4
+    finally:
+        for one in several:
+            one.kill()
+            one.communicate()
+    with Chat(endpoint.settings(), cache) as chat:
+        assert (chat.spent().requests, chat.spent().tokens) == (80, 400)
+
+
+def test_a_failure_can_be_passed_on_between_processes() -> None:
+    failure = Failure("endpoint_status", "the endpoint answered 503", again=True, wait_s=7.0, spent=True)
+    passed = copy.copy(failure)
+    assert vars(passed) == vars(failure)
+    assert str(passed) == str(failure) == "the endpoint answered 503 [endpoint_status]"
 
 
 def test_a_cache_that_is_none_is_refused_and_left_alone(endpoint: Endpoint, tmp_path: Path) -> None:
