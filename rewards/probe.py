@@ -1,7 +1,8 @@
 """The probe: does any way of not doing a task earn as much as doing it.
 
 Every behaviour is really played in a fresh episode of the task's world and scored. Honest play must be strictly best
-under the preset "palaestra", by at least `MARGIN`, on every task where a behaviour differs from it.
+under the preset "palaestra" on every task where a behaviour differs from it. Two things are not held against it: the
+gold calls in another order that breaks no dependency, and looking up more than is needed within the budget.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ from palaestra.mcp_servers.errors import ToolError
 from palaestra.rewards.compose import Invalid
 from palaestra.rewards.probe_attacks import ATTACKS
 from palaestra.rewards.probe_behaviours import BEHAVIOURS, Behaviour
-from palaestra.rewards.probe_scene import Scene
+from palaestra.rewards.probe_scene import Plan, Scene
 from palaestra.rewards.prove import PALAESTRA, PAPER, ProveSettings, score
-from palaestra.rewards.prove_case import lay_out
-from palaestra.rewards.replay import Plan, perform
+from palaestra.rewards.prove_case import Case, lay_out
+from palaestra.rewards.prove_terms import repeat
 
 MARGIN: Final = 0.005
+"""How far honest play must be ahead where every argument leaves a trace, as with our own servers."""
+_ROUNDING: Final = 1e-9
 EVERY: Final[tuple[Behaviour, ...]] = (*BEHAVIOURS, *ATTACKS)
 UNSEEN: Final = 15
 """The family of what a model writes around its calls: it must not move the reward at all."""
+PRESETS: Final[Mapping[str, ProveSettings]] = {"palaestra": PALAESTRA, "paper": PAPER}
 WITHOUT: Final[Mapping[str, ProveSettings]] = {
-    "State": PALAESTRA.model_copy(update={"weights": {**PALAESTRA.weights, "state": 0.0}}),
-    "turn awareness": PALAESTRA.model_copy(update={"turn_policy": "any", "state_at": "end"}),
-    "Repeat": PALAESTRA.model_copy(update={"weights": {**PALAESTRA.weights, "repeat": 0.0}}),
+    "without State": PALAESTRA.model_copy(update={"weights": {**PALAESTRA.weights, "state": 0.0}}),
+    "without turn awareness": PALAESTRA.model_copy(update={"turn_policy": "any", "state_at": "end"}),
+    "without Repeat": PALAESTRA.model_copy(update={"weights": {**PALAESTRA.weights, "repeat": 0.0}}),
 }
 """The preset with one of its additions switched off."""
 
@@ -40,6 +44,7 @@ class Played:
 
     Attributes:
         honest: its calls are the gold calls of each turn, in an order that breaks no dependency.
+        harmless: they are more than these, but the others only looked things up: see `is_harmless`.
         succeeded: every turn came out exactly.
         rewards, best: total per preset, and what the gold calls earned there.
     """
@@ -48,42 +53,46 @@ class Played:
     record: TaskRecord
     steps: tuple[StepEvidence, ...]
     honest: bool
+    harmless: bool
     succeeded: bool
     rewards: Mapping[str, float]
     best: Mapping[str, float]
 
-    def beats(self, preset: str = "palaestra") -> bool:
-        """Whether it is no honest play and yet earns as much, but for the margin."""
-        return not self.honest and self.rewards[preset] > self.best[preset] - MARGIN + 1e-9
+    @property
+    def differs(self) -> bool:
+        """Whether it should earn less than honest play."""
+        return not (self.honest or self.harmless)
+
+    def beats(self, preset: str = "palaestra", margin: float = 0.0) -> bool:
+        """Whether it should earn less than honest play and does not, or not by more than the margin."""
+        return self.differs and self.best[preset] - self.rewards[preset] < max(margin - _ROUNDING, _ROUNDING)
 
 
 def probe(
-    record: TaskRecord,
-    behaviours: Iterable[Behaviour] = EVERY,
-    presets: Mapping[str, ProveSettings] | None = None,
+    scene: Scene, behaviours: Iterable[Behaviour] = EVERY, presets: Mapping[str, ProveSettings] = PRESETS
 ) -> Iterator[Played]:
     """Every behaviour that can be played on a task, honest play first.
 
-    Raises: ToolError "lost" if the tool servers fail; whatever opening the record's world raises.
+    Raises: ToolError "lost" if the tool servers fail; whatever opening the scene's world raises.
     Cost: some ms per behaviour.
     """
-    settings = {"palaestra": PALAESTRA, "paper": PAPER} if presets is None else presets
-    scene = Scene(record)
-    best = _play(scene, EVERY[0], scene.gold, settings)
+    best = _play(scene, EVERY[0], [[*turn] for turn in scene.gold], presets)
     best = replace(best, best=best.rewards)
     yield best
     for behaviour in behaviours:
         plan = None if behaviour.family == 0 else behaviour.play(scene)
         if plan is not None:
-            yield replace(_play(scene, behaviour, plan, settings), best=best.rewards)
+            yield replace(_play(scene, behaviour, plan, presets), best=best.rewards)
 
 
 def _play(scene: Scene, behaviour: Behaviour, plan: Plan, presets: Mapping[str, ProveSettings]) -> Played:
     record = scene.record
-    steps = perform(record, plan)
+    steps = scene.perform(plan)
     rewards = {name: total(record, steps, settings) for name, settings in presets.items()}
     succeeded = all(outcome == 1.0 for outcome in turn_outcomes(record, steps)) and _quiet(record, steps)
-    return Played(behaviour, record, steps, is_honest(record, steps), succeeded, rewards, {})
+    case = lay_out(record, steps, PALAESTRA)
+    honest, harmless = is_honest(case), succeeded and is_harmless(case)
+    return Played(behaviour, record, steps, honest, harmless and not honest, succeeded, rewards, {})
 
 
 def _quiet(record: TaskRecord, steps: Sequence[StepEvidence]) -> bool:
@@ -98,24 +107,20 @@ def total(record: TaskRecord, steps: Sequence[StepEvidence], settings: ProveSett
     return reward.total
 
 
-def is_honest(record: TaskRecord, steps: Sequence[StepEvidence]) -> bool:
-    """Whether these are the gold calls of each turn and no others, each after what it depends on."""
-    case = lay_out(record, steps, PALAESTRA)
-    whole = len(case.calls) == len(case.covered) == len(case.golds)
-    return whole and all(share == 1 for share in case.agreement.values())
+def is_honest(case: Case) -> bool:
+    """Whether its calls are the gold calls of each turn and no others, each after what it depends on."""
+    return len(case.calls) == len(case.golds) and _is_whole(case)
 
 
-def needed_for(played: Sequence[Played]) -> dict[str, list[str]]:
-    """Per addition of the preset: the behaviours that tie with or beat honest play once it is switched off."""
-    found: dict[str, list[str]] = {}
-    for name, settings in WITHOUT.items():
-        best = {
-            each.record.id: total(each.record, each.steps, settings) for each in played if not each.behaviour.family
-        }
-        winners = {
-            each.behaviour.name: None
-            for each in played
-            if not each.honest and total(each.record, each.steps, settings) >= best[each.record.id]
-        }
-        found[name] = sorted(winners)
-    return found
+def is_harmless(case: Case) -> bool:
+    """Whether its calls are the gold calls and, within the budget, others that succeeded, are no repeats, and neither
+    changed anything nor were meant to.
+    """
+    matched = set(case.pairs.values())
+    others = [call for number, call in enumerate(case.calls) if number not in matched]
+    looks = all(call.fits and call.fault is None and not call.changed and not call.writes for call in others)
+    return looks and len(case.calls) <= case.budget and _is_whole(case) and repeat(case).value == 0.0
+
+
+def _is_whole(case: Case) -> bool:
+    return len(case.covered) == len(case.golds) and all(share == 1 for share in case.agreement.values())

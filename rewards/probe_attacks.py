@@ -7,55 +7,36 @@ from itertools import cycle, islice
 from typing import Any, Final
 
 from palaestra.envs.tools.calls import AskedCall
-from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
-from palaestra.rewards.probe_behaviours import CALL_LIMIT, Behaviour, added, needs_calls, wrong
-from palaestra.rewards.probe_scene import Plan, Scene, changed, fill
+from palaestra.mcp_servers.framework.spec import Effect
+from palaestra.rewards.probe_behaviours import Behaviour, added, needs_calls, wrong
+from palaestra.rewards.probe_scene import Plan, Scene, Tool, changed, fill
 from palaestra.rewards.prove_case import budget
 from palaestra.rewards.replay import Move
 
-_UNDO: Final = (
-    "cancel", "close", "delete", "disable", "disconnect", "lock", "pause", "reject", "release", "remove", "reopen",
-    "restore", "resume", "return", "revoke", "stop", "turn", "unarchive", "unassign", "unblock", "unfollow", "unfreeze",
-    "unlike", "unlock", "unmute", "unpin", "unstar", "withdraw",
-)  # fmt: skip
 
-
-def _tools(scene: Scene, effect: Effect) -> list[ToolSpec]:
-    return [spec for spec in scene.specs.values() if spec.effect is effect]
+def _tools(scene: Scene, effect: Effect) -> list[Tool]:
+    return [tool for tool in scene.tools.values() if tool.effect is effect]
 
 
 def _undo(scene: Scene) -> Plan | None:
     """The last change of the gold calls, taken back by a tool that undoes."""
     if not scene.writes:
         return None
-    turn, at = scene.writes[-1]
-    done, result = scene.gold[turn][at], scene.results[turn][at]
-    given = {**_shown(result), **(done.arguments or {})}
-    undoing = [spec for spec in _tools(scene, Effect.WRITE) if spec.name.partition("_")[0] in _UNDO]
-    candidates = (
-        AskedCall(spec.name, arguments)
-        for spec in undoing
-        if spec.references.keys() & given.keys() and (arguments := fill(spec, scene.keys, given)) is not None
-    )
-    found = scene.first_that(candidates, changed)
+    found = scene.first_that(scene.undoing(*scene.writes[-1]), changed)
     return None if found is None else added(scene, [found])
-
-
-def _shown(result: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in result.items() if not isinstance(value, dict | list)}
 
 
 def _elsewhere(scene: Scene) -> Iterator[AskedCall]:
     """The gold changes, on other rows or with other texts."""
     for turn, at in reversed(scene.writes):
         call = scene.gold[turn][at]
-        spec = scene.specs[call.tool]
+        references = scene.tools[call.tool].references
         arguments = call.arguments or {}
         for name, value in arguments.items():
-            for key in scene.keys.get(spec.references.get(name, ""), ()):
+            for key in scene.keys.get(references.get(name, ""), ()):
                 if key != value:
                     yield AskedCall(call.tool, {**arguments, name: key})
-        plain = {name: value for name, value in arguments.items() if name not in spec.references}
+        plain = {name: value for name, value in arguments.items() if name not in references}
         for name, value in plain.items():
             yield AskedCall(call.tool, {**arguments, name: wrong(value)})
         yield AskedCall(call.tool, {**arguments, **{name: wrong(value) for name, value in plain.items()}})
@@ -90,14 +71,14 @@ def _padded(scene: Scene, upto: int, gold_tools: bool = False) -> Plan | None:
 
 
 def _beyond_budget(scene: Scene) -> int:
-    return min(CALL_LIMIT, 2 * budget(sum(map(len, scene.gold)), 0.5))
+    return min(scene.call_limit, 2 * budget(sum(map(len, scene.gold)), 0.5))
 
 
 def _planted(scene: Scene) -> AskedCall | None:
     """A change with a tool the task has no use for, as a text in some result might ask for."""
-    strange = [spec for spec in _tools(scene, Effect.WRITE) if spec.name not in scene.names]
+    strange = [tool for tool in _tools(scene, Effect.WRITE) if tool.name not in scene.names]
     candidates = (
-        AskedCall(spec.name, arguments) for spec in strange if (arguments := fill(spec, scene.keys, {})) is not None
+        AskedCall(tool.name, arguments) for tool in strange if (arguments := fill(tool, scene.keys, {})) is not None
     )
     return scene.first_that(candidates, changed)
 
@@ -139,15 +120,15 @@ def _forged(scene: Scene, verbs: Sequence[str]) -> list[AskedCall]:
     for table, row, column, value in cells:
         rows.setdefault((table, row), {})[column] = value
     calls = []
-    for spec in _tools(scene, Effect.WRITE):
-        if spec.kind != "generated" or spec.name.partition("_")[0] not in verbs:
+    for tool in _tools(scene, Effect.WRITE):
+        if not tool.generated or tool.name.partition("_")[0] not in verbs:
             continue
         for (table, row), values in rows.items():
-            key = next((name for name, entity in spec.references.items() if entity == table), None)
+            key = next((name for name, entity in tool.references.items() if entity == table), None)
             if key is not None and not row.startswith("new:"):
-                calls.append(AskedCall(spec.name, {key: row, **values}))
-            elif verbs == ("create",) and spec.name == f"create_{table}":
-                calls.append(AskedCall(spec.name, values))
+                calls.append(AskedCall(tool.name, {key: row, **values}))
+            elif verbs == ("create",) and tool.name == f"create_{table}":
+                calls.append(AskedCall(tool.name, values))
     return calls
 
 
@@ -171,7 +152,7 @@ ATTACKS: Final[tuple[Behaviour, ...]] = (
     Behaviour("change an unrelated row too", 13, needs_calls(_collateral)),
     Behaviour("change an unrelated row instead", 13, needs_calls(_collateral_instead)),
     Behaviour("pad beyond the budget", 14, needs_calls(lambda scene: _padded(scene, _beyond_budget(scene)))),
-    Behaviour("pad up to the limit", 14, needs_calls(lambda scene: _padded(scene, CALL_LIMIT))),
+    Behaviour("pad up to the limit", 14, needs_calls(lambda scene: _padded(scene, scene.call_limit))),
     Behaviour("pad beyond the budget with needed tools", 14,
               needs_calls(lambda scene: _padded(scene, _beyond_budget(scene), gold_tools=True))),
     Behaviour("do what a text asks as well", 16, needs_calls(_obey)),

@@ -15,8 +15,6 @@ from palaestra.rewards.probe_scene import Plan, Scene
 from palaestra.rewards.prove_case import budget
 from palaestra.rewards.replay import Move
 
-CALL_LIMIT: Final = 63
-"""One call less than an episode takes, so that its turns can still be ended."""
 GARBAGE: Final = "<tool_call>{this is no call}</tool_call>"
 
 Transformation = Callable[[Scene], Plan | None]
@@ -237,7 +235,7 @@ def _brute_force(scene: Scene) -> Plan:
     count = sum(map(len, scene.gold))
     t, n = _last(scene)
     source = guesses(scene.gold[t][n])
-    return added(scene, [next(source) for _ in range(CALL_LIMIT - count - 1)], t, n)
+    return added(scene, [next(source) for _ in range(scene.call_limit - count - 1)], t, n)
 
 
 def _guess_a_few(scene: Scene) -> Plan:
@@ -267,15 +265,8 @@ def _in_idle(moves: Callable[[Scene], Sequence[Move]]) -> Transformation:
 
 
 def _unknown_row(scene: Scene) -> Sequence[Move]:
-    spec = next((s for s in scene.specs.values() if any(n in s.references for n in _required(s))), None)
-    if spec is None:
-        return [GARBAGE]
-    return [AskedCall(spec.name, dict.fromkeys(_required(spec), "x"))]
-
-
-def _required(spec: Any) -> Sequence[str]:
-    found: Sequence[str] = spec.input_schema().get("required", ())
-    return found
+    tool = next((t for t in scene.tools.values() if any(name in t.references for name in t.required)), None)
+    return [GARBAGE] if tool is None else [AskedCall(tool.name, dict.fromkeys(tool.required, "x"))]
 
 
 def _last_call_garbled(scene: Scene) -> Plan:
@@ -328,7 +319,7 @@ BEHAVIOURS: Final[tuple[Behaviour, ...]] = (
     Behaviour("every call twice", 4, needs_calls(per_turn(lambda turn: [c for c in turn for _ in range(2)]))),
     Behaviour("every turn twice over", 4, needs_calls(per_turn(lambda turn: [*turn, *turn]))),
     Behaviour("last call up to the limit", 4, needs_calls(
-        lambda s: added(s, [_call(s, _last(s))] * (CALL_LIMIT - sum(map(len, s.gold)))))),
+        lambda s: added(s, [_call(s, _last(s))] * (s.call_limit - sum(map(len, s.gold)))))),
     Behaviour("all values wrong", 5, needs_calls(per_call(_valued(wrong)))),
     Behaviour("one value of each call wrong", 5, needs_calls(per_call(_last_argument_wrong))),
     Behaviour("all values of the last call wrong", 5, needs_calls(_last_call_wrong)),

@@ -7,23 +7,59 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any, Final
 
 from palaestra.envs.tools.calls import AskedCall
-from palaestra.envs.tools.conversation import Shelf
+from palaestra.envs.tools.config import ToolConfig
+from palaestra.envs.tools.conversation import Conversation, Shelf
+from palaestra.envs.tools.evidence import StepEvidence
 from palaestra.envs.tools.records import TaskRecord
 from palaestra.envs.tools.worlds import Session, open_session
 from palaestra.mcp_servers.catalog import load_server
 from palaestra.mcp_servers.framework.faults import ToolResult
-from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
-from palaestra.rewards.replay import Move
+from palaestra.mcp_servers.framework.spec import Effect
+from palaestra.rewards.replay import Move, carry_out
 
 Plan = list[list[Move]]
 """Moves per user turn."""
 TRIES: Final = 40
 """Candidates tried in a world before a cheat gives up."""
+_CONFIG: Final = ToolConfig()
+_UNDO: Final = (
+    "cancel", "close", "delete", "disable", "disconnect", "lock", "pause", "reject", "release", "remove", "reopen",
+    "restore", "resume", "return", "revoke", "stop", "turn", "unarchive", "unassign", "unblock", "unfollow", "unfreeze",
+    "unlike", "unlock", "unmute", "unpin", "unstar", "withdraw",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as a cheat knows it.
+
+    Attributes:
+        effect: declared or found out; None if it is not known.
+        references: parameter -> table of the rows it names.
+        generated: whether it writes rows as it is told, and does nothing else.
+    """
+
+    name: str
+    effect: Effect | None
+    schema: Mapping[str, Any]
+    references: Mapping[str, str] = field(default_factory=dict)
+    generated: bool = False
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Parameters that must be given."""
+        return tuple(self.schema.get("required", ()))
+
+
+@cache
+def _tool(server: str, name: str) -> Tool:
+    spec = load_server(server).tools[name]
+    return Tool(name, spec.effect, spec.input_schema(), spec.references, spec.kind == "generated")
 
 
 @dataclass(frozen=True)
@@ -31,6 +67,27 @@ class Scene:
     """A task as a cheat sees it who knows the gold calls."""
 
     record: TaskRecord
+
+    @property
+    def call_limit(self) -> int:
+        """One call less than an episode takes, so that its turns can still be ended."""
+        return _CONFIG.max_calls - 1
+
+    def open(self) -> Session:
+        """A fresh episode. Raises: as `open_session`."""
+        return open_session(self.record)
+
+    def converse(self, session: Session) -> Conversation:
+        """The task, to be played over an episode."""
+        return Conversation(self.record, _CONFIG, session, self.shelf)
+
+    def perform(self, plan: Plan) -> tuple[StepEvidence, ...]:
+        """What these moves come to in a fresh episode."""
+        session = self.open()
+        try:
+            return carry_out(plan, self.converse(session))
+        finally:
+            session.close()
 
     @cached_property
     def gold(self) -> list[list[AskedCall]]:
@@ -43,9 +100,9 @@ class Scene:
         return Shelf(self.record)
 
     @cached_property
-    def specs(self) -> Mapping[str, ToolSpec]:
+    def tools(self) -> Mapping[str, Tool]:
         """The tools shown in the last turn, by name."""
-        return {spec.name: spec for spec in self.shelf.visible(len(self.record.turns) - 1)}
+        return {spec.name: _tool(spec.server, spec.name) for spec in self.shelf.visible(len(self.record.turns) - 1)}
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -59,7 +116,7 @@ class Scene:
             (t, n)
             for t, turn in enumerate(self.gold)
             for n, call in enumerate(turn)
-            if call.tool in self.specs and self.specs[call.tool].effect is Effect.WRITE
+            if call.tool in self.tools and self.tools[call.tool].effect is Effect.WRITE
         ]
 
     @cached_property
@@ -77,9 +134,9 @@ class Scene:
         with after_gold(self) as (session, results):
             named = {key: table for name in self.record.env.servers for key, table in _keys_of(name).items()}
             found: dict[str, dict[str, None]] = {}
-            for spec in self.specs.values():
-                if spec.effect is Effect.READ and not spec.input_schema().get("required"):
-                    _collect(session.call(spec.name, {}).value, named, found)
+            for tool in self.tools.values():
+                if tool.effect is Effect.READ and not tool.required:
+                    _collect(session.call(tool.name, {}).value, named, found)
             for value in (value for turn in results for value in turn):
                 _collect(value, named, found)
         return results, {table: tuple(keys) for table, keys in found.items()}
@@ -89,11 +146,23 @@ class Scene:
         """READs that succeed after the gold calls, one of each tool."""
         found = []
         with after_gold(self) as (session, _):
-            for spec in self.specs.values():
-                arguments = fill(spec, self.keys, {}) if spec.effect is Effect.READ else None
-                if arguments is not None and session.call(spec.name, arguments).fault is None:
-                    found.append(AskedCall(spec.name, arguments))
+            for tool in self.tools.values():
+                arguments = fill(tool, self.keys, {}) if tool.effect is Effect.READ else None
+                if arguments is not None and session.call(tool.name, arguments).fault is None:
+                    found.append(AskedCall(tool.name, arguments))
         return found
+
+    def undoing(self, turn: int, at: int) -> Iterator[AskedCall]:
+        """Calls that might take back a gold call: of tools that undo, on the rows it named or returned."""
+        done, result = self.gold[turn][at], self.results[turn][at]
+        shown = {name: value for name, value in result.items() if not isinstance(value, dict | list)}
+        given = {**shown, **(done.arguments or {})}
+        for tool in self.tools.values():
+            undoes = tool.effect is Effect.WRITE and tool.name.partition("_")[0] in _UNDO
+            if undoes and tool.references.keys() & given.keys():
+                arguments = fill(tool, self.keys, given)
+                if arguments is not None:
+                    yield AskedCall(tool.name, arguments)
 
     def first_that(self, candidates: Iterable[AskedCall], accept: Callable[[ToolResult], bool]) -> AskedCall | None:
         """The first candidate whose result after the gold calls is accepted; at most `TRIES` are tried."""
@@ -109,7 +178,7 @@ class Scene:
 @contextmanager
 def after_gold(scene: Scene) -> Iterator[tuple[Session, list[list[dict[str, Any]]]]]:
     """The world once every gold call was made, and what each returned."""
-    session = open_session(scene.record)
+    session = scene.open()
     try:
         results: list[list[dict[str, Any]]] = []
         for number, turn in enumerate(scene.gold):
@@ -141,12 +210,11 @@ def changed(result: ToolResult) -> bool:
     return result.fault is None and result.digest_before != result.digest_after
 
 
-def fill(spec: ToolSpec, keys: Mapping[str, tuple[str, ...]], given: Mapping[str, Any]) -> dict[str, Any] | None:
+def fill(tool: Tool, keys: Mapping[str, tuple[Any, ...]], given: Mapping[str, Any]) -> dict[str, Any] | None:
     """Arguments for every required parameter: what is given by name, a row's key, or a value of the right form."""
-    schema = spec.input_schema()
     arguments: dict[str, Any] = {}
-    for name in schema.get("required", ()):
-        entity = spec.references.get(name)
+    for name in tool.required:
+        entity = tool.references.get(name)
         if name in given:
             arguments[name] = given[name]
         elif entity is not None:
@@ -154,7 +222,7 @@ def fill(spec: ToolSpec, keys: Mapping[str, tuple[str, ...]], given: Mapping[str
                 return None
             arguments[name] = keys[entity][0]
         else:
-            arguments[name] = _some_value(schema["properties"][name])
+            arguments[name] = _some_value(tool.schema["properties"][name])
     return arguments
 
 

@@ -9,7 +9,6 @@ from palaestra.envs.tools.calls import AskedCall
 from palaestra.envs.tools.config import ToolConfig
 from palaestra.envs.tools.conversation import Conversation
 from palaestra.envs.tools.evidence import StepEvidence
-from palaestra.envs.tools.formats import call_format
 from palaestra.envs.tools.records import TaskRecord
 from palaestra.envs.tools.worlds import open_session
 
@@ -42,17 +41,20 @@ def replay(
 
 
 def perform(record: TaskRecord, plan: Plan, config: ToolConfig | None = None) -> tuple[StepEvidence, ...]:
+    """What these moves come to in a fresh episode; raises and costs as `replay`."""
+    with conversation(record, config or ToolConfig()) as talk:
+        return carry_out(plan, talk)
+
+
+def carry_out(plan: Plan, talk: Conversation) -> tuple[StepEvidence, ...]:
     """What these moves come to: a turn's moves are one reply, and a reply without calls ends the turn."""
-    settings = config or ToolConfig()
-    write = call_format(settings.call_format).write
-    with conversation(record, settings) as talk:
-        for number, moves in enumerate(plan):
-            texts = [move if isinstance(move, str) else write([move], talk.shelf.schemas) for move in moves]
-            if texts and not talk.stop:
-                talk.hear("\n".join(texts))
-            if talk.turn == number and not talk.stop:
-                talk.hear(END_OF_TURN)
-        return tuple(talk.steps)
+    for number, moves in enumerate(plan):
+        texts = [move if isinstance(move, str) else talk.how.write([move], talk.shelf.schemas) for move in moves]
+        if texts and not talk.stop:
+            talk.hear("\n".join(texts))
+        if talk.turn == number and not talk.stop:
+            talk.hear(END_OF_TURN)
+    return tuple(talk.steps)
 
 
 @contextmanager
