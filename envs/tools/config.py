@@ -33,6 +33,8 @@ class ToolConfig(Settings):
         result_chars: a longer result is cut, visibly.
         door: "local" for servers in this process, or the URL of a control plane of `palaestra serve`; several with
             commas between them.
+        user: who says what the user says: "scripted", the records' own words; or the path of a TOML file that names a
+            language model, which says the same in its words (docs/synthesis.md).
         oracle_info: whether `info` tells how many replies are left.
     """
 
@@ -50,6 +52,7 @@ class ToolConfig(Settings):
     max_calls: PositiveInt = 64
     result_chars: int = Field(default=8000, ge=80)
     door: str = "local"
+    user: str = "scripted"
     oracle_info: bool = False
 
     @model_validator(mode="after")

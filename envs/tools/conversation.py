@@ -93,6 +93,9 @@ def _schema(server: str, tool: str, stripped: tuple[str, ...]) -> dict[str, Any]
 class Conversation:
     """A record being played.
 
+    Args:
+        words: what the user says in each turn; what the record says if left out.
+
     Attributes:
         turn: of the user, from 0.
         replies, calls: how many there were.
@@ -101,8 +104,12 @@ class Conversation:
         stop: why it is over, one of `STOPS`; empty while it goes on.
     """
 
-    def __init__(self, record: TaskRecord, config: ToolConfig, session: Session, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self, record: TaskRecord, config: ToolConfig, session: Session, shelf: Shelf | None = None,
+        words: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
         self.record = record
+        self.words = tuple(turn.user for turn in record.turns) if words is None else tuple(words)
         self.how: CallFormat = call_format(config.call_format)
         self.shelf = shelf or Shelf(record)
         self.turn = self.replies = self.calls = 0
@@ -126,7 +133,7 @@ class Conversation:
         specs = list(self.visible.values())
         time = self.record.env.reference_time
         system = system_message(self.how, specs, shelf.schemas, config.schemas, time, config.rules)
-        return system, user_message(self.record.turns[0].user, (), shelf.schemas, config.schemas)
+        return system, user_message(self.words[0], (), shelf.schemas, config.schemas)
 
     @property
     def over(self) -> bool:
@@ -184,7 +191,7 @@ class Conversation:
         if following == len(self.record.turns):
             return step, ()
         self._begin(following)
-        text = self.record.turns[following].user
+        text = self.words[following]
         added = self.shelf.added(following)
         return step, (user_message(text, added, self.shelf.schemas, self._config.schemas),)
 

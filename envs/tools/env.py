@@ -1,4 +1,4 @@
-"""Tool use as a Gymnasium environment: conversations with a scripted user over live tool servers.
+"""Tool use as a Gymnasium environment: conversations with a user, scripted or a model, over live tool servers.
 
 >>> import gymnasium, palaestra
 >>> env = gymnasium.make("palaestra/Tools-Banking-v0", tasks="chains")
@@ -17,7 +17,8 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import gymnasium
 import numpy as np
@@ -39,6 +40,9 @@ from palaestra.envs.tools.schemas import function_of
 from palaestra.envs.tools.worlds import Session, open_session
 from palaestra.mcp_servers.errors import ToolError
 from palaestra.mcp_servers.framework.spec import Effect, ToolSpec
+
+if TYPE_CHECKING:
+    from palaestra.envs.tools.synthesis.llm_rewording import Rewording, Words
 
 METADATA: Final[dict[str, Any]] = {
     "render_modes": ["ansi"],
@@ -69,13 +73,17 @@ class ToolEnv(gymnasium.Env[str, str]):
     conversation is done, with reward 1.0 if every turn came out exactly, else 0.0; `truncated` at a limit, or when the
     tool servers are lost: then `info["lost"]` says how, and the reward means nothing. Reset options: `index` (number
     of the task in its split), `split`, `task` (a record's id). A task drawn without options is a function of the last
-    seed and the number of resets since.
+    seed and the number of resets since. With a model as user, its words are got at the reset, and `info["user_kept"]`
+    counts the turns in which the record's own stand because the model's did not say what they had to.
 
     Raises: ConfigError for settings; TaskError for reset options, for a broken file, and for a record made for another
-        world or other tools; ToolError if no episode can be opened; gymnasium's ResetNeeded for a step after the end.
+        world or other tools; ToolError if no episode can be opened; gymnasium's ResetNeeded for a step after the end;
+        at a reset with a model as user also as `Rewording.words`: the budget, the key, the endpoint.
     """
 
     metadata: ClassVar[dict[str, Any]] = METADATA  # type: ignore[misc]
+    _user: Rewording | None = None
+    _words: Words | None = None
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
         self.config = ToolConfig(**settings)
@@ -85,6 +93,7 @@ class ToolEnv(gymnasium.Env[str, str]):
         self.max_steps = self.config.max_replies
         self.observation_space, self.action_space = FreeText(), FreeText()
         self._how = call_format(self.config.call_format)
+        self._user = None if self.config.user == "scripted" else _model(self.config.user)
         self._tasks = open_tasks(self.config)
         self._root: int | None = None
         self._episode = 0
@@ -102,6 +111,7 @@ class ToolEnv(gymnasium.Env[str, str]):
             self._root, self._episode = int(self.np_random.integers(1 << 63)), 0
         task, _ = select(self._tasks, self.config.split, options, self._root, self._episode)
         self._episode += 1
+        self._words = None if self._user is None else self._user.words(task.record)
         messages = self._start(task)
         info = self._see(messages) | {RECORD_KEY: task.line}
         if self.config.schemas == "none":
@@ -112,7 +122,9 @@ class ToolEnv(gymnasium.Env[str, str]):
         self.close()
         session = open_session(task.record, self.config.door)
         try:
-            self._talk = Conversation(task.record, self.config, session, task.shelf)
+            self._talk = Conversation(
+                task.record, self.config, session, task.shelf, None if self._words is None else self._words.texts
+            )
         except BaseException:
             session.close()
             raise
@@ -146,7 +158,7 @@ class ToolEnv(gymnasium.Env[str, str]):
             "score": talk.score,
             "admissible_commands": [] if talk.over else self._commands(),
             "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "task": talk.record.turns[0].user,
+            "task": talk.words[0],
             "task_id": task.id,
             "split": talk.record.split,
             "step": talk.replies,
@@ -156,6 +168,8 @@ class ToolEnv(gymnasium.Env[str, str]):
             "anchor": self._observation,
             "state_key": self._state_key(),
         }
+        if self._words is not None:
+            info["user_kept"] = self._words.kept
         if self.config.oracle_info:
             info["oracle_distance"] = self.distance()
         return info
@@ -236,6 +250,8 @@ class ToolEnv(gymnasium.Env[str, str]):
             "episode": self._episode,
             "rng": self.np_random.bit_generator.state,
         }
+        if self._words is not None:
+            state["words"] = {"texts": self._words.texts, "kept": self._words.kept}
         return json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
 
     def restore(self, snapshot: bytes) -> None:
@@ -249,10 +265,12 @@ class ToolEnv(gymnasium.Env[str, str]):
             record = TaskRecord.from_json(state["record"])
             kept = int(state["root"]), int(state["episode"]), str(state["state_key"]), str(state["stop"])
             rng = state["rng"]
+            words = _words(state["words"], record) if "words" in state else None
         except (ValueError, KeyError, TypeError, TaskError) as error:
             raise TaskError("bad_snapshot", f"these {len(snapshot)} bytes are no snapshot: {error!r}") from error
         self._refuse_other(config)
         task = self._task if self._task is not None and self._task.line == state["record"] else ToolTask(record)
+        self._words = words
         messages = self._start(task)
         talk, _ = self._current()
         for reply in replies:
@@ -279,3 +297,19 @@ class ToolEnv(gymnasium.Env[str, str]):
         if self._talk is not None:
             twin.restore(self.snapshot())
         return twin
+
+
+def _model(file: str) -> Rewording:
+    from palaestra.envs.tools.synthesis.llm_rewording import Rewording  # an HTTP client, which only a model needs
+
+    return Rewording(Path(file))
+
+
+def _words(data: Mapping[str, Any], record: TaskRecord) -> Words:
+    """What a snapshot says the user says. Raises: ValueError, KeyError or TypeError if it says nothing of the kind."""
+    from palaestra.envs.tools.synthesis.llm_rewording import Words
+
+    texts = tuple(str(text) for text in data["texts"])
+    if len(texts) != len(record.turns):
+        raise ValueError(f"{len(texts)} messages for {len(record.turns)} turns")
+    return Words(texts, int(data["kept"]))

@@ -67,6 +67,14 @@ did not want. You do not know tools, functions or JSON. Answer with one JSON obj
 or, if all you wanted is done or cannot be done: {"done": true}"""
 
 
+REWORD: Final = """\
+You are the user of an assistant, the person described by "persona". "message" is what you want to say next, "so_far" \
+is what you said before. Say it in your own words: ask for exactly what it asks for, in the same order, and tell \
+neither more nor less. Every text in "must_say" has to stand in what you say letter for letter. Keep pronouns, and \
+words such as "that one", where they stand for something that came before. You do not know tools, functions or JSON. \
+Answer with one JSON object and nothing else: {"message": text}"""
+
+
 def told(role: str, facts: Mapping[str, Any]) -> list[dict[str, str]]:
     """The messages of a question."""
     text = json.dumps(facts, ensure_ascii=False, indent=1)
@@ -75,5 +83,5 @@ def told(role: str, facts: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def prompt_digest() -> str:
     """16 hex digits over every prompt."""
-    texts = [PAIR, CALL, QUERY, dict(TASKS), REPLY, dict(REPLIES), USER]
+    texts = [PAIR, CALL, QUERY, dict(TASKS), REPLY, dict(REPLIES), USER, REWORD]
     return hashlib.blake2b(canonical_json(texts).encode(), digest_size=8).hexdigest()

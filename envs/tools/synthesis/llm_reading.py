@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from palaestra.envs.tools.synthesis.speaking import says
 from palaestra.mcp_servers.errors import nearest
 from palaestra.mcp_servers.framework.faults import Fault
 from palaestra.mcp_servers.framework.spec import ToolSpec
@@ -19,7 +20,7 @@ LONGEST: Final = 1500
 """Characters of a message."""
 _PROBLEMS: Final = 5
 _THOUGHT: Final = "</think>"
-_FIGURE: Final = re.compile(r"\w*\d(?:[\w:.,/-]*\w)?")
+FIGURE: Final = re.compile(r"\w*\d(?:[\w:.,/-]*\w)?")
 
 Needs = Literal["explicit", "implicit", "none"]
 
@@ -135,12 +136,14 @@ class Rules:
         keeps: does not.
         tools: names a user does not know.
         figures: text that holds every figure the message may name; None for any.
+        values: arguments of calls; each can be read out of it, as the filter of provenance reads.
     """
 
     says: Collection[str] = ()
     keeps: Collection[str] = ()
     tools: Collection[str] = ()
     figures: str | None = None
+    values: Sequence[Any] = ()
 
 
 def read_message(text: str, rules: Rules) -> str:
@@ -169,11 +172,14 @@ def _held_to(rules: Rules, message: str) -> str:
     unsaid = [part for part in rules.says if not stands_in(part, text)]
     if unsaid:
         raise Malformed(f"The message does not say, word for word: {', '.join(map(repr, unsaid[:_PROBLEMS]))}.")
+    unread = [value for value in rules.values if not says(text, value)]
+    if unread:
+        raise Malformed(f"The message does not say: {', '.join(map(repr, unread[:_PROBLEMS]))}.")
     told = [part for part in rules.keeps if stands_in(part, text)]
     if told:
         raise Malformed(f"The message says what is to be held back: {', '.join(map(repr, told[:_PROBLEMS]))}.")
     if rules.figures is not None:
-        made_up = [found for found in _FIGURE.findall(text) if not stands_in(found, rules.figures)]
+        made_up = [found for found in FIGURE.findall(text) if not stands_in(found, rules.figures)]
         if made_up:
             raise Malformed(f"The message names figures that are in no result: {', '.join(made_up[:_PROBLEMS])}.")
     return text

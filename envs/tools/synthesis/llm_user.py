@@ -1,8 +1,11 @@
-"""A user played by a language model: says what comes next, knowing the goal and what has happened so far."""
+"""A user played by a language model: says what comes next, knowing the goal and what has happened so far.
+
+Where the conversation is written already, as in a task record, the model only says a message again in other words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -10,8 +13,8 @@ import numpy as np
 
 from palaestra.envs.tools.synthesis.brief import Level
 from palaestra.envs.tools.synthesis.llm_chat import Chat
-from palaestra.envs.tools.synthesis.llm_prompts import USER, told
-from palaestra.envs.tools.synthesis.llm_reading import Malformed, Rules, read_user_turn
+from palaestra.envs.tools.synthesis.llm_prompts import REWORD, USER, told
+from palaestra.envs.tools.synthesis.llm_reading import Malformed, Rules, read_message, read_user_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +89,11 @@ class LlmUser:
             return message
 
         return self._chat.ask("user", told(USER, facts), read, int(rng.integers(2**31)))
+
+    def say_again(self, persona: str, message: str, before: Sequence[str], rules: Rules, seed: int) -> str:
+        """A message in the model's words, held to the rules; `before` is what the user has said so far.
+
+        Raises: as `Chat.ask`, Dropped "llm_user" if no usable message came. Cost: one request, up to four.
+        """
+        facts = {"persona": persona, "so_far": list(before), "message": message, "must_say": list(rules.says)}
+        return self._chat.ask("user", told(REWORD, facts), lambda answer: read_message(answer, rules), seed)

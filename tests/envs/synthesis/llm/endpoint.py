@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from palaestra.envs.tools.synthesis.graph import shipped_graphs
-from palaestra.envs.tools.synthesis.llm_prompts import CALL, PAIR, QUERY, REPLY, USER
+from palaestra.envs.tools.synthesis.llm_prompts import CALL, PAIR, QUERY, REPLY, REWORD, USER
 from palaestra.envs.tools.synthesis.llm_settings import LlmSettings
 from palaestra.mcp_servers.transports.listening import bind_port, make_server
 
@@ -170,7 +170,7 @@ def running() -> Iterator[Callable[[], Endpoint]]:
 def answer_of(body: dict[str, Any]) -> str:
     """What a well-behaved model says: it reads the facts and does as it is told."""
     role, facts = body["messages"][0]["content"], json.loads(body["messages"][1]["content"])
-    answers = {PAIR: _pair, CALL: _call, QUERY: _query, REPLY: _reply, USER: _query}
+    answers = {PAIR: _pair, CALL: _call, QUERY: _query, REPLY: _reply, USER: _query, REWORD: _query}
     return json.dumps(answers[role](facts, body["seed"]))
 
 
