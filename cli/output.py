@@ -100,10 +100,13 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 def show_evaluation(title: str, result: Evaluation) -> None:
     """Print success by stratum, means and stop reasons; failures go to standard error."""
+    from palaestra.trainers.statistics import is_length_band
+
     rows = [(name, rate.episodes, rate.rate, rate.lo, rate.hi) for name, rate in result.by_stratum().items()]
+    what = "shortest solution" if is_length_band(rows[0][0]) else "kind of task"
     total = result.success
     rows.append(("all", total.episodes, total.rate, total.lo, total.hi))
-    show_table(title, ("shortest solution", "episodes", "success", "95% from", "to"), rows)
+    show_table(title, (what, "episodes", "success", "95% from", "to"), rows)
     data = result.to_dict()
     stops = ", ".join(f"{reason} {count}" for reason, count in data["stop_reasons"].items())
     typer.echo(f"mean return {_cell(data['mean_return'])}, mean length {_cell(data['mean_length'])}; stopped: {stops}")

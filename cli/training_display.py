@@ -80,7 +80,7 @@ class TrainingDisplay:
             for mode in ("greedy", "sampled"):
                 result = held_out[mode]
                 rows.append([f"{mode}, all", *_figures(result)])
-                rows += [[f"  {name} moves", *_figures(stratum)] for name, stratum in result["by_stratum"].items()]
+                rows += [[_stratum(name), *_figures(stratum)] for name, stratum in result["by_stratum"].items()]
             show_table(
                 f"Solved of {held_out['n']} held-out tasks (percent)",
                 ("", "tasks", "before", "after", "gain", "95% from", "to"),
@@ -109,6 +109,12 @@ class TrainingDisplay:
             f"{100 * event['success']:5.1f} % of {event['n']} solved  ({100 * low:.1f} to {100 * high:.1f})"
             f"  {event['wall_s']:.0f} s"
         )
+
+
+def _stratum(name: str) -> str:
+    from palaestra.trainers.statistics import is_length_band
+
+    return f"  {name} moves" if is_length_band(name) else f"  {name}"
 
 
 def _figures(result: Mapping[str, Any]) -> list[str | int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from palaestra.dashboard.history import Curve, Evaluation
 from palaestra.dashboard.results import Pair
 from palaestra.dashboard.svg import PAINT, figure, plain, settings, to_svg
+from palaestra.trainers.statistics import is_length_band
 
 PERCENT = FuncFormatter(lambda value, _position: f"{100 * value:.0f} %")
 _LINES: Final = (("after", "-", "o"), ("orange", "--", "s"), ("green", ":", "^"), ("purple", "-.", "D"))
@@ -93,8 +95,10 @@ def dumbbells(pairs: Sequence[Pair]) -> Markup:
 
 def strata(pairs: Sequence[Pair]) -> Markup:
     """Success before and after by stratum: bars from zero with 95 % intervals."""
+    by_length = all(is_length_band(pair.label) for pair in pairs)
+    what = "solution length" if by_length else "kind of task"
     with settings("strata"):
-        drawn = figure(430, 300)
+        drawn = figure(430 if by_length else max(430, 86 * len(pairs)), 300)
         axes = drawn.subplots()
         for shift, name in ((-0.2, "before"), (0.2, "after")):
             x = np.arange(len(pairs)) + shift
@@ -109,14 +113,15 @@ def strata(pairs: Sequence[Pair]) -> Markup:
                 place = (bar.get_x() + bar.get_width() / 2, end)
                 offset: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points"}
                 axes.annotate(f"{100 * value:.0f}", place, ha="center", va="bottom", **offset)
-        axes.set_xticks(range(len(pairs)), [f"{plain(pair.label)}\nn = {pair.n}" for pair in pairs])
+        names = [fill(plain(pair.label).replace("_", " "), 11) for pair in pairs]
+        axes.set_xticks(range(len(pairs)), [f"{name}\nn = {pair.n}" for name, pair in zip(names, pairs, strict=True)])
         axes.set_ylim(0, 1.12)
         axes.set_yticks(np.linspace(0, 1, 6))
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.set_xlabel("moves of a shortest solution")
+        axes.set_xlabel("moves of a shortest solution" if by_length else what)
         axes.set_ylabel("held-out success")
         drawn.legend(loc="outside upper left", ncols=2)
-        return to_svg(drawn, "Held-out success by solution length, before and after: " + _spoken(pairs))
+        return to_svg(drawn, f"Held-out success by {what}, before and after: " + _spoken(pairs))
 
 
 def small(curve: Curve, signal: Signal, step_name: str) -> Markup:

@@ -1,4 +1,4 @@
-"""Evaluation: one episode of every held-out task, with success by the length of the shortest solution.
+"""Evaluation: one episode of every held-out task, with success by kind of task or by length of the shortest solution.
 
 The tasks are a function of (environment, split, n, seed) alone, so two policies, or one policy before and after
 training, are always compared on the same ones (`statistics.paired_gain`).
@@ -42,7 +42,8 @@ class Evaluation:
         won: bool [N].
         lengths: int64 [N], environment steps taken.
         returns: float64 [N], sums of native rewards.
-        strata: [N], band of the optimal number of moves at reset; "unknown" where the environment cannot say.
+        strata: [N], what `info["task_type"]` said at reset; where the environment has no types of tasks, the band of
+            the optimal number of moves, "unknown" if it cannot say.
         groups: the episodes themselves; one of one rollout per task from `evaluate`.
     """
 
@@ -54,14 +55,17 @@ class Evaluation:
 
     @classmethod
     def of(cls, groups: Sequence[RolloutGroup]) -> Evaluation:
-        """Sum up rollouts that were collected elsewhere; cost as `optimal_moves`."""
+        """Sum up rollouts that were collected elsewhere; cost as `optimal_moves` where tasks have no type."""
         rollouts = [rollout for group in groups for rollout in group.rollouts]
-        moves = optimal_moves([group.task for group in groups])
+        strata = [rollout.trajectory.start.get("task_type") for rollout in rollouts]
+        if None in strata:
+            moves = optimal_moves([group.task for group in groups])
+            strata = [length_band(m) for m, group in zip(moves, groups, strict=True) for _ in group.rollouts]
         return cls(
             won=np.array([r.trajectory.won and r.failure is None for r in rollouts], dtype=np.bool_),
             lengths=np.array([len(r.trajectory.steps) for r in rollouts], dtype=np.int64),
             returns=np.array([r.trajectory.native_return for r in rollouts], dtype=np.float64),
-            strata=tuple(length_band(m) for m, group in zip(moves, groups, strict=True) for _ in group.rollouts),
+            strata=tuple(map(str, strata)),
             groups=tuple(groups),
         )
 
@@ -81,7 +85,7 @@ class Evaluation:
         return Rate.of(self.won)
 
     def by_stratum(self) -> dict[str, Rate]:
-        """The success rate of every stratum, short to long."""
+        """The success rate of every stratum, short to long or by name."""
         return rates_by_stratum(self.strata, self.won)
 
     def stop_reasons(self) -> dict[str, int]:

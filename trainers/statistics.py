@@ -122,6 +122,11 @@ def length_band(optimal_moves: float | None) -> str:
     return next((label for label, largest in BANDS if optimal_moves <= largest), LONGEST_BAND)
 
 
+def is_length_band(stratum: str) -> bool:
+    """Whether a stratum is a band of lengths rather than a kind of task."""
+    return stratum in (*(label for label, _ in BANDS), LONGEST_BAND, UNKNOWN_BAND)
+
+
 def rates_by_stratum(strata: Sequence[str], won: npt.ArrayLike) -> dict[str, Rate]:
     """The success rate of every stratum that occurs: length bands from short to long, then others by name.
 

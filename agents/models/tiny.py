@@ -68,7 +68,8 @@ def build_tiny(
     path = Path(directory)
     if (path / "config.json").exists():
         raise ConfigError("directory", f"{path} already holds a model: choose another directory or delete it first")
-    tokenizer = train_tokenizer(tool_corpus() if corpus == "tools" else tiny_corpus(), vocab_size)
+    tools = corpus == "tools"
+    tokenizer = train_tokenizer(tool_corpus() if tools else tiny_corpus(), vocab_size, ids=tools)
     path.mkdir(parents=True, exist_ok=True)
     config = _config(SIZES[size], vocab_size, pad=CONTROL_TOKENS.index(PAD), end=CONTROL_TOKENS.index(END))
     save_file(_initial_weights(config, seed), path / "model.safetensors", metadata={"format": "pt"})

@@ -29,20 +29,17 @@ BOARD_WIDTHS = range(5, 13)
 _CELL = "[#_O√XPS]"
 _WALLS = f"#{{{BOARD_WIDTHS.start},{BOARD_WIDTHS.stop - 1}}}"
 # Order matters: a right wall is the only wall before a newline; an all-wall row is the bottom if no row follows.
-_PIECES = "|".join(
-    (
-        rf"(?<!{_CELL}){_WALLS}\n#",
-        rf"#\n{_WALLS}(?!{_CELL}|\n#)",
-        r"#\n#",
-        rf"(?<={_CELL}){_CELL}(?={_CELL})",
-        r" ?\p{L}+",
-        r"\p{N}",
-        r" ?[^\s\p{L}\p{N}#]+",
-        r"#+",
-        r"\s+(?!\S)",
-        r"\s+",
-    )
+_BOARD_PIECES = (
+    rf"(?<!{_CELL}){_WALLS}\n#",
+    rf"#\n{_WALLS}(?!{_CELL}|\n#)",
+    r"#\n#",
+    rf"(?<={_CELL}){_CELL}(?={_CELL})",
 )
+_ID_PIECES = (r" (?=\p{L}{2,5}_\p{N}{5})", r"\p{L}{2,5}_(?=\p{N}{5})")
+_REST = (r" ?[^\s\p{L}\p{N}#]+", r"#+", r"\s+(?!\S)", r"\s+")
+_PIECES = "|".join((*_BOARD_PIECES, r" ?\p{L}+", r"\p{N}", *_REST))
+_PIECES_WITH_IDS = "|".join((*_BOARD_PIECES, *_ID_PIECES, r" ?\p{L}+", r"\p{N}{1,2}", *_REST))
+_NUMBER_MERGES = [(first, second) for first in "0123456789" for second in "0123456789"]
 
 
 def _byte_symbols() -> list[str]:
@@ -123,16 +120,16 @@ def merge_pair(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(merged)
 
 
-def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
+def _pre_tokenizer(pieces: str) -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.Split(Regex(pieces), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
 
 
-def train_tokenizer(corpus: Mapping[str, int], vocab_size: int) -> Tokenizer:
+def train_tokenizer(corpus: Mapping[str, int], vocab_size: int, *, ids: bool = False) -> Tokenizer:
     """A tokenizer with exactly `vocab_size` ids, in this order: control tokens, tags, 256 bytes, merges.
 
     Control tokens are special (never produced from text if the caller asks so); tags are ordinary added tokens, one
@@ -140,15 +137,18 @@ def train_tokenizer(corpus: Mapping[str, int], vocab_size: int) -> Tokenizer:
 
     Args:
         corpus: text -> weight.
-        vocab_size: number of ids, at least 298 (16 added, 256 bytes, 26 for boards).
+        vocab_size: number of ids, at least 298 (16 added, 256 bytes, 26 for boards), with `ids` at least 398.
+        ids: make pairs of digits one token each, and the letters of an identifier like "eml_29862" a piece of its own,
+            so that copying one is to find its first token again and go on from there: a model of two layers learns
+            that, and with single digits it does not.
     Raises: ConfigError "vocab_size" if too small; "corpus" if the text cannot fill the vocabulary.
     """
     added = CONTROL_TOKENS + TAG_TOKENS
-    fixed = _board_merges()
+    fixed = _board_merges() + (_NUMBER_MERGES if ids else [])
     learned = vocab_size - len(added) - 256 - len(fixed)
     if learned < 0:
         raise ConfigError("vocab_size", f"vocab_size={vocab_size} is below the minimum {vocab_size - learned}")
-    splitter = _pre_tokenizer()
+    splitter = _pre_tokenizer(_PIECES_WITH_IDS if ids else _PIECES)
     words: Counter[tuple[str, ...]] = Counter()
     for text, weight in corpus.items():
         for piece, _ in splitter.pre_tokenize_str(text):

@@ -1,7 +1,7 @@
 """What tool servers and their users say, for a tokenizer that spends few tokens on it: the catalog's own words.
 
-Names of tools, arguments and result fields, the words an argument may be, and how people ask. Everything comes from
-the servers and phrase files that are installed; nothing is downloaded.
+Names of tools, arguments and result fields, how identifiers begin, the words an argument may be, and how people ask.
+Everything comes from the servers and phrase files that are installed; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from palaestra.mcp_servers.catalog import CATALOG, load_server
 _SLOT = re.compile(r"\{[^{}]*\}|\[\[|\]\]")
 NAME_WEIGHT: Final = 20
 FIELD_WEIGHT: Final = 5
+KEY_WEIGHT: Final = 1000
 
 
 def tool_corpus() -> Counter[str]:
@@ -29,6 +30,7 @@ def tool_corpus() -> Counter[str]:
     texts = tiny_corpus()
     for name in CATALOG:
         server = load_server(name)
+        texts.update({f"{table.prefix}_10000": KEY_WEIGHT for table in server.schema.by_name.values()})
         for tool in server.tools.values():
             texts.update(dict.fromkeys((tool.name, f"<tool_call>{tool.name} "), NAME_WEIGHT))
             for word in _words(tool.input_schema()):

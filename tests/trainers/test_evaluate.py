@@ -20,7 +20,7 @@ from palaestra.envs.core.text.protocol import TextProtocol
 from palaestra.envs.core.types import Task
 from palaestra.mcp_servers.errors import ConfigError, PalaestraError, TaskError
 from palaestra.trainers.evaluate import Evaluation, evaluate, held_out_tasks, optimal_moves
-from palaestra.trainers.statistics import length_band
+from palaestra.trainers.statistics import is_length_band, length_band
 
 SOKOBAN = "palaestra/Sokoban-v0"
 COMPACT = TextProtocol(style="compact")
@@ -129,6 +129,16 @@ def test_optimal_moves_are_the_lengths_of_shortest_solutions() -> None:
     assert result.lengths.tolist() == moves
     assert all(m is not None and 4 <= m <= 9 for m in moves)
     assert result.strata == tuple(length_band(m) for m in moves)
+
+
+def test_tasks_of_several_types_are_told_apart_by_type() -> None:
+    tasks = held_out_tasks("palaestra/ALFWorld-v0", {}, "valid_unseen", 8, seed=0)
+    result = evaluate(RandomPolicy(0, COMPACT), tasks, COMPACT)
+    types = [rollout.trajectory.start["task_type"] for rollout in result.rollouts]
+    assert result.strata == tuple(types)
+    assert set(result.by_stratum()) == set(types)
+    assert len(set(types)) > 1
+    assert not any(map(is_length_band, types))
 
 
 def test_a_world_without_oracle_has_one_unknown_stratum(plain_id: str) -> None:

@@ -180,7 +180,18 @@ def test_the_tokenizer_file_is_what_was_trained(tmp_path: Path) -> None:
 
 def test_a_tokenizer_for_tools_spends_fewer_tokens_on_them() -> None:
     reply = "<tool_call>transfer_money account_id=acc_40731 payee_id=pay_17402 amount=70000</tool_call>"
-    tools = train_tokenizer(tool_corpus(), 1024)
+    tools = train_tokenizer(tool_corpus(), 1536, ids=True)
     assert tools.decode(tools.encode(reply).ids, skip_special_tokens=False) == reply
-    assert len(tools.encode(reply).ids) < 0.75 * len(TOKENIZER.encode(reply).ids)
-    assert tools.get_vocab_size() == 1024
+    assert len(tools.encode(reply).ids) < 0.55 * len(TOKENIZER.encode(reply).ids)
+    assert tools.get_vocab_size() == 1536
+
+
+def test_an_identifier_is_the_same_tokens_wherever_it_stands() -> None:
+    tools = train_tokenizer(tool_corpus(), 1536, ids=True)
+    (first, *rest) = tools.encode("eml_29862").tokens
+    assert (first, rest) == ("eml_", ["29", "86", "2"])
+    for text in ('{"email_id":"eml_29862","x":1}', "file eml_29862 away", "apply_label email_id=eml_29862</tool_call>"):
+        tokens = tools.encode(text).tokens
+        at = tokens.index(first)
+        assert tokens[at : at + 4] == [first, *rest]
+        assert tools.decode(tools.encode(text).ids, skip_special_tokens=False) == text
