@@ -50,6 +50,15 @@ CATALOG: Final[dict[str, Benchmark]] = {
         "trainer_step", "one optimiser step beside TRL's", "ratio at least", "no slower than TRL's"
     ),
     "learning": Benchmark("learning", "held-out success gained by training", "value at least", "15 points"),
+    "learning-webshop": Benchmark(
+        "learning_webshop", "held-out goals of the web shop gained by training", "value at least", "10 points"
+    ),
+    "learning-alfworld": Benchmark(
+        "learning_alfworld", "tasks in unseen households gained by training", "value at least", "10 points"
+    ),
+    "learning-tools": Benchmark(
+        "learning_tools", "held-out tool use gained by training", "value at least", "10 points"
+    ),
     "store-kill": Benchmark(
         "store_kill", "episodes lost or damaged by SIGKILL", "value at most", "0 of 1,000 kills"
     ),
@@ -103,6 +112,9 @@ CATALOG: Final[dict[str, Benchmark]] = {
     ),
     "alfworld": Benchmark(
         "alfworld", "ALFWorld steps beside alfworld's own", "value at least", "10,000 steps/CPU-s"
+    ),
+    "alfworld-parity": Benchmark(
+        "alfworld_parity", "walks that differ from alfworld's own", "value at most", "0 of 363 walks"
     ),
     "webshop": Benchmark("webshop", "WebShop steps, and how they grow", "value at least", "10,000 steps/CPU-s"),
     "synth": Benchmark(

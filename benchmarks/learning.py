@@ -1,9 +1,10 @@
-"""Does the policy learn: success on held-out Sokoban levels before and after RL, per seed, with paired intervals.
+"""Does the policy learn: success on held-out tasks before and after RL, per seed, with paired intervals.
 
-The recipe `sokoban` is run as a user runs it, `palaestra train`, with three seeds. Beside them stands one run with the
-native outcome as its only reward; there credit has to travel the whole episode, so that run discounts less and
-compares eight rollouts of the same level. The test split is played once before and once after each run and used for
-nothing else; checkpoints are chosen on validation.
+A recipe is run as a user runs it, `palaestra train`, with three seeds. The test split is played once before and once
+after each run and used for nothing else; checkpoints are chosen on validation.
+
+For Sokoban there is one more run, with the native outcome as its only reward; there credit has to travel the whole
+episode, so that run discounts less and compares eight rollouts of the same level.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from typing import Any, Final
 from palaestra.benchmarks.harness import machine_facts
 from palaestra.mcp_servers.errors import TrainingError
 
-ARMS: Final[Mapping[str, Sequence[str]]] = {
+Arms = Mapping[str, Sequence[str]]
+"""Name of an arm -> changes to the recipe. The first is the recipe itself, run with every seed; the others with one."""
+
+ARMS: Final[Arms] = {
     "progress": (),
     "native": (
         "reward.components={success=1.0}",
@@ -40,29 +44,39 @@ TARGET_POINTS: Final = 15.0
 
 
 def run(quick: bool, seed: int) -> dict[str, Any]:
-    """Mean gain in percentage points (greedy, recipe's reward) over three seeds; a quick run is one short seed.
+    """Sokoban. Cost: four runs of some nine minutes of CPU each."""
+    return measure("learning", "sokoban", ARMS, TARGET_POINTS, quick, seed)
 
-    Cost: four full runs of some minutes each, as many at a time as there are cores, one thread each.
+
+def measure(name: str, recipe: str, arms: Arms, target: float, quick: bool, seed: int) -> dict[str, Any]:
+    """Mean gain in percentage points (greedy, the recipe as it is) over three seeds; a quick run is one short seed.
+
+    Cost: as many full runs as seeds and other arms, as many at a time as there are cores, one thread each.
     """
     seeds = [seed] if quick else [seed, seed + 1, seed + 2]
-    jobs = [*(("progress", number) for number in seeds), ("native", seed)]
+    main, *others = arms
+    jobs = [*((main, number) for number in seeds), *((arm, seed) for arm in others)]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = list(pool.map(lambda job: _train(job[0], job[1], Path(folder), quick), jobs))
-    by_arm: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
+
+        def train(job: tuple[str, int]) -> dict[str, Any]:
+            arm, number = job
+            return _train(recipe, [*arms[arm], *(_QUICK if quick else ())], number, Path(folder) / f"{arm}-{number}")
+
+        found = list(pool.map(train, jobs))
+    by_arm: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     for (arm, _), summary in zip(jobs, found, strict=True):
         by_arm[arm].append(summary)
-    main = [100 * s["held_out"]["greedy"]["gain"] for s in by_arm["progress"]]
     return {
-        "name": "learning",
-        "value": statistics.mean(main),
+        "name": name,
+        "value": statistics.mean(100 * s["held_out"]["greedy"]["gain"] for s in by_arm[main]),
         "unit": "points of greedy held-out success gained by RL, mean of seeds",
-        "target": TARGET_POINTS,
+        "target": target,
         "peer": None,
         "ratio": None,
         "machine": machine_facts(),
         "seeds": seeds,
         "details": {
-            "intervals_above_zero": all(s["held_out"]["greedy"]["gain_ci95"][0] > 0 for s in by_arm["progress"]),
+            "intervals_above_zero": all(s["held_out"]["greedy"]["gain_ci95"][0] > 0 for s in by_arm[main]),
             "arms": {arm: _describe(summaries) for arm, summaries in by_arm.items()},
         },
     }
@@ -81,14 +95,13 @@ def _describe(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     } | {"phases": [s["phases"] for s in summaries], "best_steps": [s["best_step"] for s in summaries]}
 
 
-def _train(arm: str, seed: int, folder: Path, quick: bool) -> dict[str, Any]:
-    words = [*ARMS[arm], *(_QUICK if quick else ()), f"seed={seed}", "threads=1"]
-    command = [sys.executable, "-m", "palaestra", "train", "sokoban", *words]
-    command += ["--run-dir", str(folder / f"{arm}-{seed}"), "--no-report", "--json"]
+def _train(recipe: str, words: Sequence[str], seed: int, folder: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "palaestra", "train", recipe, *words, f"seed={seed}", "threads=1"]
+    command += ["--run-dir", str(folder), "--no-report", "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
-        raise TrainingError("benchmark", f"{arm}, seed {seed}: {(done.stderr or done.stdout).strip()[-400:]}")
+        raise TrainingError("benchmark", f"{folder.name}: {(done.stderr or done.stdout).strip()[-400:]}")
     summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return summary
 
