@@ -109,7 +109,8 @@ class Game:
             self._solved.add(self.level)
             self.message = f"Solved in {self.position.steps} moves (best possible: {self._best_text})."
         elif self.position.over:
-            self.message = f"Out of moves after {self.position.steps}."
+            ended = "Over" if terminated else "Out of moves"
+            self.message = f"{ended} after {self.position.steps} (reward {self.position.reward:g})."
 
     def undo(self) -> None:
         """Take the last move back."""

@@ -25,7 +25,6 @@ SUPPORT = {
     "tool_scripts",
     "alfworld_oddities",
     "alfworld_original",
-    "alfworld_parity",
 }
 LIGHT = ("sokoban-text", "replay")
 

@@ -84,7 +84,7 @@ def test_running_out_of_moves_ends_a_level() -> None:
     for _ in range(3):
         game.act("still")
     assert game.position.over
-    assert game.message == "Out of moves after 3."
+    assert game.message == "Out of moves after 3 (reward -0.3)."
     game.act("up")
     assert game.position.steps == 3
     assert "level is over" in game.message

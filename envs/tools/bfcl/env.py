@@ -36,6 +36,7 @@ class BfclConfig(ToolConfig):
         servers: keep only tasks about these backends; empty = all.
         max_turn_calls: replies with calls in one turn; one more ends the conversation, as the official harness does.
         door: "local"; BFCL's backends run in this process.
+        user: "scripted"; the benchmark's own words.
     """
 
     tasks: str = "all"
@@ -46,6 +47,7 @@ class BfclConfig(ToolConfig):
     max_turn_calls: PositiveInt = 20
     result_chars: PositiveInt = 1_000_000
     door: Literal["local"] = "local"
+    user: Literal["scripted"] = "scripted"
 
     @model_validator(mode="after")
     def _fits_its_limits(self) -> BfclConfig:
