@@ -70,8 +70,9 @@ class ExpertPolicy(SoloPolicy):
 
 
 def _possible(action: str, request: TurnRequest) -> bool:
-    """Whether an action can be done now; where any text is an action, it can be tried."""
-    return bool(request.env.unwrapped.metadata.get("any_text")) or action in request.admissible
+    """Whether an action can be done now: the environment says so, or lists it."""
+    possible = getattr(request.env.unwrapped, "possible", None)
+    return action in request.admissible if possible is None else bool(possible(action))
 
 
 def _plan(request: TurnRequest, rng: np.random.Generator | None) -> list[str]:

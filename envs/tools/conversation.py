@@ -7,7 +7,7 @@ an empty reply          says nothing, so nothing happens, but it counts
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -102,6 +102,7 @@ class Conversation:
         steps: the evidence of every reply.
         outcomes: what each turn came to, 0 until it has ended.
         stop: why it is over, one of `STOPS`; empty while it goes on.
+        told: what the user said and the tools answered so far.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Conversation:
         self.stop = ""
         self.course = Course(record)
         self.knowledge: set[str] = set()
+        self.told = [self.words[0]]
         self._config = config
         self._session = session
         self._begin(0)
@@ -152,6 +154,12 @@ class Conversation:
         """Whether the conversation is done and every turn came out exactly."""
         return self.stop == "done" and self.score == 1.0
 
+    def grounded(self, reply: str) -> bool:
+        """Whether every text and key that the reply's calls pass on was said by the user or shown by a tool before."""
+        calls = read_calls(reply, self.how, self.shelf.schemas)
+        texts = [text for call in calls for text in _texts(call.arguments)]
+        return all(any(text in told for told in self.told) for text in texts)
+
     def hear(self, reply: str) -> Heard:
         """Take one reply of the agent. It never raises for what the agent wrote, nor if the tool servers are lost."""
         self.replies += 1
@@ -172,6 +180,7 @@ class Conversation:
         if step.turn_over:
             self.outcomes = turn_outcomes(self.record, self.steps)
         self._stop_if_over(step)
+        self.told += (message.content for message in messages)
         empty = not asked and not step.turn_over and step.lost is None
         return Heard(messages, step, ActionStatus.EMPTY_ACTION if empty else _status(step))
 
@@ -251,3 +260,11 @@ def _status(step: StepEvidence) -> ActionStatus:
     if any(call.fault == UNPARSABLE for call in step.calls):
         return ActionStatus.NOT_IN_LANGUAGE
     return ActionStatus.INADMISSIBLE if any(call.fault is not None for call in step.calls) else ActionStatus.OK
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from _texts(member)

@@ -160,6 +160,7 @@ class ToolEnv(gymnasium.Env[str, str]):
             "messages": [{"role": message.role, "content": message.content} for message in messages],
             "task": talk.words[0],
             "task_id": task.id,
+            "task_type": "+".join(sorted(task.servers)),
             "split": talk.record.split,
             "step": talk.replies,
             "turn": talk.turn,
@@ -217,6 +218,10 @@ class ToolEnv(gymnasium.Env[str, str]):
         """The gold replies that are left, in this environment's call format; None once something went wrong."""
         talk, _ = self._current()
         return [] if talk.over else talk.course.replies(self._how, talk.shelf.schemas)
+
+    def possible(self, action: str) -> bool:
+        """Whether an assistant who knows only what it was told could write this: for experts that leave steps out."""
+        return self._live().grounded(action)
 
     def distance(self) -> float | None:
         """How many replies of the plan are left; None without a plan, or if there is no room for it any more."""

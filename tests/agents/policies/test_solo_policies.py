@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -110,12 +111,21 @@ def test_a_hasty_expert_leaves_out_what_can_be_left_out() -> None:
     assert sum(trajectory.won for trajectory in bought(0.5)) in range(1, 25)
 
 
-def test_where_any_text_is_an_action_a_hasty_expert_tries_the_next_one() -> None:
-    kwargs = {"tasks": "chains", "chains": ["vehicle.fetch_from_the_trunk"]}
-    (group,) = collect([Task("palaestra/Tools-v0", 0, kwargs)], ExpertPolicy(haste=0.999))
-    assert [step.action.text for step in group.rollouts[0].trajectory.steps] == [
-        '<tool_call> {"name": "shut_trunk", "arguments": {}} </tool_call>', "done."
-    ]  # fmt: skip
+def test_a_hasty_expert_of_tools_leaves_out_only_what_tells_it_nothing_it_needs() -> None:
+    def called(chain: str) -> list[str]:
+        (group,) = collect(
+            [Task("palaestra/Tools-v0", 0, {"tasks": "chains", "chains": [chain]})], ExpertPolicy(haste=0.999)
+        )
+        replies = [step.action.text for step in group.rollouts[0].trajectory.steps]
+        return [name for reply in replies for name in re.findall(r'"name": "(\w+)"', reply)]
+
+    assert called("vehicle.fetch_from_the_trunk") == ["shut_trunk"]
+    # A card's key is shown by the list, so looking it up cannot be left out; unfreezing the card can.
+    assert called("banking.use_a_frozen_card_and_freeze_it_again") == [
+        "list_bank_cards",
+        "verify_identity",
+        "freeze_card",
+    ]
 
 
 def sokoban_groups(policy: Policy, count: int = 12) -> list[Any]:
