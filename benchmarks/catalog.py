@@ -107,6 +107,9 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "tool-soak": Benchmark(
         "tool_soak", "memory kept by tool episodes that ended, 1 h", "value at most", "1 MB per 10,000 episodes"
     ),
+    "tool-rollout": Benchmark(
+        "tool_rollout", "tool conversations, their reward, and where the time goes", "value at least", "none"
+    ),
     "bfcl": Benchmark(
         "bfcl", "BFCL ground truth over the in-memory MCP client, judged", "value at most", "5.6 CPU-s for 4,625 calls"
     ),
