@@ -110,6 +110,9 @@ CATALOG: Final[dict[str, Benchmark]] = {
     "tool-rollout": Benchmark(
         "tool_rollout", "tool conversations, their reward, and where the time goes", "value at least", "none"
     ),
+    "prove-ablation": Benchmark(
+        "prove_ablation", "what each term of the tool-use reward is worth", "value at least", "none"
+    ),
     "bfcl": Benchmark(
         "bfcl", "BFCL ground truth over the in-memory MCP client, judged", "value at most", "5.6 CPU-s for 4,625 calls"
     ),

@@ -58,11 +58,11 @@ def measure(name: str, recipe: str, arms: Arms, target: float, quick: bool, seed
     jobs = [*((main, number) for number in seeds), *((arm, seed) for arm in others)]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
 
-        def train(job: tuple[str, int]) -> dict[str, Any]:
+        def trained(job: tuple[str, int]) -> dict[str, Any]:
             arm, number = job
-            return _train(recipe, [*arms[arm], *(_QUICK if quick else ())], number, Path(folder) / f"{arm}-{number}")
+            return train(recipe, [*arms[arm], *(_QUICK if quick else ())], number, Path(folder) / f"{arm}-{number}")
 
-        found = list(pool.map(train, jobs))
+        found = list(pool.map(trained, jobs))
     by_arm: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     for (arm, _), summary in zip(jobs, found, strict=True):
         by_arm[arm].append(summary)
@@ -95,7 +95,8 @@ def _describe(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     } | {"phases": [s["phases"] for s in summaries], "best_steps": [s["best_step"] for s in summaries]}
 
 
-def _train(recipe: str, words: Sequence[str], seed: int, folder: Path) -> dict[str, Any]:
+def train(recipe: str, words: Sequence[str], seed: int, folder: Path) -> dict[str, Any]:
+    """The summary of a run of `palaestra train` in a process of its own. Raises: TrainingError "benchmark"."""
     command = [sys.executable, "-m", "palaestra", "train", recipe, *words, f"seed={seed}", "threads=1"]
     command += ["--run-dir", str(folder), "--no-report", "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
