@@ -109,7 +109,9 @@ def state(case: Case) -> Term:
 
 
 def repeat(case: Case) -> Term:
-    """The share of calls that say what another said in the same world, gold ones left out.
+    """The share of calls made for nothing, gold ones left out: repeats, and changes that no gold call asks for.
+
+    A change that was undone or overwritten leaves no trace in the final state, and within the budget it would be free.
 
     Of calls that follow each other with the same tool and equal arguments, and no change of any server's goal between
     the end of one and the next, all but one are repeats; but none that stands for a gold step is.
@@ -130,9 +132,10 @@ def repeat(case: Case) -> Term:
         else:
             runs[run].append(number)
             ended[run] = changes
-    repeats = [n for run in runs for n in _left_over(run, matched)]
-    words = _list(f"{_call(case, n)}: a repeat" for n in sorted(repeats))
-    return Term(-len(repeats) / max(1, len(case.calls)), words or "no repeats")
+    why = {n: "a change nobody asked for" for n, call in enumerate(case.calls) if call.changed and n not in matched}
+    why |= {n: "a repeat" for run in runs for n in _left_over(run, matched)}
+    words = _list(f"{_call(case, n)}: {why[n]}" for n in sorted(why))
+    return Term(-len(why) / max(1, len(case.calls)), words or "no repeats")
 
 
 def _says_same(case: Case, one: int, other: int) -> bool:

@@ -17,6 +17,7 @@ import palaestra
 import palaestra.benchmarks.probe as benchmark
 from palaestra.benchmarks.probe import TASKS, plot, summarise, tables
 from palaestra.envs.tools.bfcl.package import missing
+from palaestra.envs.tools.evidence import CallEvidence
 from palaestra.mcp_servers.errors import ConfigError, ToolError
 from palaestra.rewards.probe import EVERY, MARGIN, PRESETS, UNSEEN, WITHOUT, Played, probe, total
 from palaestra.rewards.probe_behaviours import FAMILIES
@@ -77,20 +78,27 @@ def test_no_hack_earns_as_much_as_honest_play(family: str) -> None:
     assert found["closest"] >= MARGIN
 
 
-def overwritten(each: Played) -> bool:
-    """Whether all was done as it should be, and what was changed besides was set right in the same turn."""
-    case = lay_out(each.record, each.steps, PALAESTRA)
-    besides = [call for number, call in enumerate(case.calls) if number not in case.pairs.values()]
-    return each.succeeded and len(case.covered) == len(case.golds) and any(call.changed for call in besides)
-
-
 @NEEDS_BFCL
-def test_on_bfcl_none_does_unless_what_it_did_was_overwritten() -> None:
-    played, found = played_on("bfcl"), found_on("bfcl")
-    assert [each for each in played if each.beats(margin=MARGIN) and not overwritten(each)] == []
-    assert not any(each.rewards["palaestra"] > each.best["palaestra"] + 1e-9 for each in played)
-    assert found["winners"] == found["winners_done"]
+def test_no_hack_earns_as_much_on_bfcl() -> None:
+    found = found_on("bfcl")
+    assert (found["best"], found["winners"]) == ([], 0)
     assert found["pairs"] > 450
+
+
+@EVERY_FAMILY
+def test_a_change_that_is_undone_in_the_same_turn_is_not_free(family: str) -> None:
+    undone = [
+        each for each in played_on(family)
+        if each.differs and each.succeeded and any(call.changed for call in besides(each))
+    ]  # fmt: skip
+    assert undone
+    assert not any(each.beats() for each in undone)
+
+
+def besides(each: Played) -> list[CallEvidence]:
+    """The calls that stand for no gold call."""
+    case = lay_out(each.record, each.steps, PALAESTRA)
+    return [call for number, call in enumerate(case.calls) if number not in case.pairs.values()]
 
 
 @EVERY_FAMILY

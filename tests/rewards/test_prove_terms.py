@@ -327,13 +327,13 @@ def test_state_says_where_it_does_not_apply() -> None:
         ([call("find", text="x")], 0),
         ([call("find", text="x"), call("find", text="x")], 1),
         ([call("pay", to="anna", amount=3.0)], 1),
-        ([call("go", changed=True), PAID], 0),
-        ([call("find", text="x"), call("go", changed=True), call("find", text="x")], 0),
+        ([call("go", changed=True), PAID], 1),
+        ([call("find", text="x"), call("go", changed=True), call("find", text="x")], 1),
         ([GARBAGE, GARBAGE], 0),
         ([call("pay", fault="not_found", to="x", amount=1)] * 3, 2),
     ],
 )
-def test_repeat_counts_what_was_said_before_in_the_same_world(extra: list[Any], repeats: int) -> None:
+def test_repeat_counts_what_was_said_before_and_needless_changes(extra: list[Any], repeats: int) -> None:
     calls = [PAID, *extra]
     assert terms(score(ONE, play(calls)))["repeat"] == -repeats / len(calls)
 
