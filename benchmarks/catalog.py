@@ -127,7 +127,7 @@ CATALOG: Final[dict[str, Benchmark]] = {
         "synth", "tool-use tasks written and graphs found", "value at most", "15 CPU-min for 14,017; 5 for graphs"
     ),
     "probe": Benchmark(
-        "probe", "cheats that earn as much as honest tool use", "value at most", "0 of 67 behaviours, three families of tasks"
+        "probe", "cheats that earn as much as honest tool use", "value at most", "0 of 67 behaviours, all tasks"
     ),
     "replay": Benchmark("replay", "episodes that differ when played again", "value at most", "0 of 10,000 episodes"),
 }  # fmt: skip

@@ -49,7 +49,9 @@ def synth(
         shared["servers"] = tuple(name.strip() for name in servers.split(",") if name.strip())
     if teacher is not None:
         shared["teacher"] = read_llm_settings(teacher)
-    config = paper_config(valid=valid, **shared) if paper else SynthConfig(train=records, valid=valid, test=test, **shared)
+    config = (
+        paper_config(valid=valid, **shared) if paper else SynthConfig(train=records, valid=valid, test=test, **shared)
+    )
     resume_with(context, f"Call the same command again to go on with {out}.")
     with show_progress(config.total, "conversations") as progress:
         (task,) = progress.task_ids

@@ -28,7 +28,11 @@ _RULES: Final = (
 
 
 def system_message(
-    how: CallFormat, specs: Sequence[ToolSpec], schemas: Schemas, shape: Shape, reference_time: int,
+    how: CallFormat,
+    specs: Sequence[ToolSpec],
+    schemas: Schemas,
+    shape: Shape,
+    reference_time: int,
     rules: bool = True,
 ) -> Message:
     """What the agent knows from the start: the time, its tools, how to call them."""
