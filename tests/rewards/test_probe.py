@@ -17,12 +17,10 @@ import palaestra
 import palaestra.benchmarks.probe as benchmark
 from palaestra.benchmarks.probe import TASKS, plot, summarise, tables
 from palaestra.envs.tools.bfcl.package import missing
-from palaestra.envs.tools.evidence import CallEvidence
 from palaestra.mcp_servers.errors import ConfigError, ToolError
 from palaestra.rewards.probe import EVERY, MARGIN, PRESETS, UNSEEN, WITHOUT, Played, probe, total
 from palaestra.rewards.probe_behaviours import FAMILIES
 from palaestra.rewards.prove import PALAESTRA, PAPER, ProveSettings, best_reward
-from palaestra.rewards.prove_case import lay_out
 
 EXPECTED = Path(__file__).parents[1] / "golden" / "probe.json"
 """The figures on the chains, as `figures` gives them."""
@@ -83,22 +81,6 @@ def test_no_hack_earns_as_much_on_bfcl() -> None:
     found = found_on("bfcl")
     assert (found["best"], found["winners"]) == ([], 0)
     assert found["pairs"] > 450
-
-
-@pytest.mark.parametrize("family", ["chains", pytest.param("bfcl", marks=NEEDS_BFCL)])
-def test_a_change_that_is_undone_in_the_same_turn_is_not_free(family: str) -> None:
-    undone = [
-        each for each in played_on(family)
-        if each.differs and each.succeeded and any(call.changed for call in besides(each))
-    ]  # fmt: skip
-    assert undone
-    assert not any(each.beats() for each in undone)
-
-
-def besides(each: Played) -> list[CallEvidence]:
-    """The calls that stand for no gold call."""
-    case = lay_out(each.record, each.steps, PALAESTRA)
-    return [call for number, call in enumerate(case.calls) if number not in case.pairs.values()]
 
 
 @EVERY_FAMILY
