@@ -93,7 +93,7 @@ def test_an_environment_without_a_planner_is_named() -> None:
 def test_noise_and_haste_must_be_probabilities(name: str) -> None:
     for value in (-0.1, 1.5, float("nan")):
         with pytest.raises(ConfigError, match=name):
-            ExpertPolicy(**{name: value})
+            ExpertPolicy(**{name: value})  # type: ignore[arg-type]
 
 
 def test_a_hasty_expert_leaves_out_what_can_be_left_out() -> None:
