@@ -34,8 +34,11 @@ WITHOUT: Final[Mapping[str, ProveSettings]] = {
     "without State": PALAESTRA.model_copy(update={"weights": {**PALAESTRA.weights, "state": 0.0}}),
     "without turn awareness": PALAESTRA.model_copy(update={"turn_policy": "any", "state_at": "end"}),
     "without Repeat": PALAESTRA.model_copy(update={"weights": {**PALAESTRA.weights, "repeat": 0.0}}),
+    "without State and Repeat": PALAESTRA.model_copy(
+        update={"weights": {**PALAESTRA.weights, "state": 0.0, "repeat": 0.0}}
+    ),
 }
-"""The preset with one of its additions switched off."""
+"""The preset with additions switched off: one, or two that guard against the same."""
 
 
 @dataclass(frozen=True, slots=True)

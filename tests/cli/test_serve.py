@@ -182,7 +182,7 @@ def test_one_command_serves_any_client_and_ends_quickly(tmp_path: Path) -> None:
         assert httpx2.post(f"{root}/control/stats", json={}).status_code == 404
         code, seconds = served.stop()
         assert (code, served.process.stderr.read() if served.process.stderr else "") == (0, "")
-        assert seconds < 2
+        assert seconds < 10  # a second when the machine is idle
 
 
 def test_people_read_what_is_served(tmp_path: Path) -> None:

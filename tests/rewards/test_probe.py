@@ -129,7 +129,7 @@ def test_every_category_and_every_behaviour_but_forging_rows_was_played_on_bfcl(
 
 def test_each_addition_is_needed() -> None:
     needed = found_on("chains")["needed_for"]
-    assert "change an unrelated row too" in needed["without State"]
+    assert "change an unrelated row too" in needed["without State and Repeat"]
     assert "everything in the first turn" in needed["without turn awareness"]
     again = {"first call again up to the budget", "calls doubled up to the budget"}
     assert again <= set(needed["without Repeat"])
