@@ -49,7 +49,8 @@ class ALFWorldConfig(Settings):
             are not listed work all the same.
         remind: what stands above every observation but the first: "nothing", as in the original; "task", the task
             line; "state", the task line and what is carried, and below it, unless it is said anyway, the look of the
-            receptacle last dealt with (for policies that see one observation at a time).
+            receptacle last dealt with (for policies that see one observation at a time); "memory", the same with a
+            line that lists the receptacles whose content was seen, and what is in them.
         expert: whose `plan()` demonstrations follow: the "planner", which knows where everything is and takes a
             shortest way; or the "explorer", which has to look for it.
         strict: refuse game files whose rules are not those of alfworld 0.4.2.
@@ -66,7 +67,7 @@ class ALFWorldConfig(Settings):
     reward: Literal["native", "win10"] = "native"
     aliases: bool = True
     listing: Literal["all", "prompt", "acting"] = "all"
-    remind: Literal["nothing", "task", "state"] = "nothing"
+    remind: Literal["nothing", "task", "state", "memory"] = "nothing"
     expert: Literal["planner", "explorer"] = "planner"
     strict: bool = False
     oracle_info: bool = False

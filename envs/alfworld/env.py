@@ -23,7 +23,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 
 from palaestra.envs.alfworld import planner
 from palaestra.envs.alfworld.config import ALFWorldConfig, SplitName
-from palaestra.envs.alfworld.episode import OK, describe, faced, find_move, listing, status_of
+from palaestra.envs.alfworld.episode import OK, describe, faced, find_move, listing, recalled, status_of
 from palaestra.envs.alfworld.explorer import explore, note_seen
 from palaestra.envs.alfworld.game import LONGEST_OBSERVATION
 from palaestra.envs.alfworld.moves import Move
@@ -120,6 +120,8 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
             return f"{task}\n{reply}"
         view = world.view(self._facing) if self._facing != NOBODY else ""
         lines = [task, world.apply(("inventory", -1, -1)), reply]
+        if self.config.remind == "memory":
+            lines.insert(2, recalled(world, self._seen))
         return "\n".join(lines if view in reply else [*lines, view])
 
     def _info(self, world: World, *, won: bool) -> dict[str, Any]:

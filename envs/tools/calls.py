@@ -85,6 +85,15 @@ def dump(value: Any, separators: tuple[str, str] = (", ", ": ")) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=separators).replace("<", "\\u003c")
 
 
+def strings(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, keys of objects left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from strings(member)
+
+
 def said(error: BaseException) -> str:
     """What a parser had to say, short enough to be shown."""
     return f"{type(error).__name__}: {error}"[:120]

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any, Final, Literal
 
 from palaestra.envs.core.types import canonical_json
+from palaestra.envs.tools.calls import strings
 from palaestra.envs.tools.outcome import changes_of, created_ids, result_rows
 from palaestra.envs.tools.records import GoldCall, GoldTurn, Shown, TaskRecord, World
 from palaestra.envs.tools.worlds import catalog_digest, tools_of
@@ -98,7 +99,7 @@ def _gold(told: Told, episode: Episode, made: Sequence[tuple[Told, GoldCall]]) -
     spec = episode.tools[told.tool]
     reads = spec.effect is Effect.READ
     keys = {told.arguments[name] for name in spec.references if name in told.arguments}
-    edges = {gold.id: "explicit" for before, gold in made if not keys.isdisjoint(_strings(before.result.value))}
+    edges = {gold.id: "explicit" for before, gold in made if not keys.isdisjoint(strings(before.result.value))}
     writes = [gold.id for _, gold in made if not gold.reads]
     if writes and not reads:  # a chain succeeds in one order only
         edges.setdefault(writes[-1], "implicit")
@@ -130,14 +131,6 @@ def _label(key: str, shown: Sequence[Any]) -> str | None:
     return None
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for member in value.values() if isinstance(value, dict) else value:
-            yield from _strings(member)
-
-
 def _request(chain: Story, told: Sequence[Told], before: Sequence[Told]) -> str:
     """What the chain does, every argument that no result shows, and which of several rows is meant."""
     shown = [each.result.value for each in before]
@@ -147,7 +140,7 @@ def _request(chain: Story, told: Sequence[Told], before: Sequence[Told]) -> str:
             what = name.removesuffix("_id").replace("_", " ")
             if not isinstance(value, str):
                 said[f"{what}: {canonical_json(value)}"] = None
-            elif not any(value in _strings(result) for result in shown):
+            elif not any(value in strings(result) for result in shown):
                 said[f"{what}: {value}"] = None
             elif label := _label(value, shown):
                 said[f"{what}: {label}"] = None

@@ -7,7 +7,7 @@ an empty reply          says nothing, so nothing happens, but it counts
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -15,7 +15,7 @@ from typing import Any, Final
 from palaestra.envs.core.text.parser import NOOP
 from palaestra.envs.core.text.prompt import Message
 from palaestra.envs.core.types import ActionStatus
-from palaestra.envs.tools.calls import AskedCall, CallFormat
+from palaestra.envs.tools.calls import AskedCall, CallFormat, strings
 from palaestra.envs.tools.config import ToolConfig
 from palaestra.envs.tools.evidence import CallEvidence, StepEvidence
 from palaestra.envs.tools.formats import call_format, read_calls
@@ -157,7 +157,7 @@ class Conversation:
     def grounded(self, reply: str) -> bool:
         """Whether every text and key that the reply's calls pass on was said by the user or shown by a tool before."""
         calls = read_calls(reply, self.how, self.shelf.schemas)
-        texts = [text for call in calls for text in _texts(call.arguments)]
+        texts = [text for call in calls for text in strings(call.arguments)]
         return all(any(text in told for told in self.told) for text in texts)
 
     def hear(self, reply: str) -> Heard:
@@ -260,11 +260,3 @@ def _status(step: StepEvidence) -> ActionStatus:
     if any(call.fault == UNPARSABLE for call in step.calls):
         return ActionStatus.NOT_IN_LANGUAGE
     return ActionStatus.INADMISSIBLE if any(call.fault is not None for call in step.calls) else ActionStatus.OK
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for member in value.values() if isinstance(value, dict) else value:
-            yield from _texts(member)

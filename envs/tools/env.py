@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -223,13 +224,17 @@ class ToolEnv(gymnasium.Env[str, str]):
         """Whether an assistant who knows only what it was told could write this: for experts that leave steps out."""
         return self._live().grounded(action)
 
-    def distance(self) -> float | None:
-        """How many replies of the plan are left; None without a plan, or if there is no room for it any more."""
+    def distance(self) -> float:
+        """How many replies of the plan are left; 0 if it is won; inf once something went wrong or there is no room.
+
+        A change that the plan does not make counts as the end of the way, although some can be made undone.
+        """
         plan = self.plan()
         talk, _ = self._current()
-        if plan is None or (talk.over and not talk.won) or talk.replies + len(plan) > self.config.max_replies:
-            return None
-        return float(len(plan))
+        if talk.won:
+            return 0.0
+        lost = plan is None or talk.over or talk.replies + len(plan) > self.config.max_replies
+        return math.inf if plan is None or lost else float(len(plan))
 
     def render(self) -> Any:
         """What is new, as text ("ansi"); None without a render mode."""

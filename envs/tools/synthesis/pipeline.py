@@ -12,11 +12,13 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -120,9 +122,9 @@ def synthesise(config: SynthConfig, out: Path, progress: Progress | None = None)
     """Write a data set to a file, with its report and its card beside it; the report.
 
     Raises: ConfigError "other_parts" if parts of other settings lie beside the output; TaskError "unfilled" if some
-        briefs could not be filled by any server; TaskError "stale_graph". With a model as teacher also as `Chat.ask`:
-        TaskError "budget_spent" or "not_cached", ToolError "endpoint_...", ConfigError "no_key", StoreError
-        "bad_cache"; what was answered by then is kept, and the same call goes on from it.
+        briefs could not be filled by any server, "worker_lost" if a process was killed, "stale_graph". With a model
+        as teacher also as `Chat.ask`: TaskError "budget_spent" or "not_cached", ToolError "endpoint_...", ConfigError
+        "no_key", StoreError "bad_cache"; what was answered by then is kept, and the same call goes on from it.
 
     Cost: some 50 CPU-ms per record and 50 ms per world; memory of the finished records, some 10 KiB each.
     """
@@ -206,16 +208,27 @@ def _run(
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Every job over processes; an interrupt, or what one of them cannot do, ends them at once and loses no part."""
-    with get_context("spawn").Pool(min(config.workers, max(1, len(jobs))), initializer=_heedless) as pool:
-        running = [pool.apply_async(_work, job) for job in jobs]
+    others = set(active_children())
+    workers = min(config.workers, max(1, len(jobs)))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_heedless)
+    try:
+        running = {pool.submit(_work, *job) for job in jobs}
         while running:
-            running[0].wait(_POLL_S)
+            ended, running = wait(running, _POLL_S, FIRST_COMPLETED)
             if progress is not None:
                 done = min(config.total, PER_WORLD * sum(1 for _ in folder.glob("*.part")))
                 progress(done, config.total, None if answers is None else answers.spent())
-            for job in [job for job in running if job.ready()]:
-                job.get()
-                running.remove(job)
+            for job in ended:
+                job.result()
+    except BrokenProcessPool as error:
+        raise TaskError(
+            "worker_lost", "a process that makes records was killed (out of memory?); the same command goes on from "
+            "the parts that are done, with --workers 1 in less memory"
+        ) from error  # fmt: skip
+    finally:
+        for worker in set(active_children()) - others:
+            worker.terminate()
+        pool.shutdown()
 
 
 def _heedless() -> None:

@@ -31,6 +31,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"games": "generate", "oracle_info": True},
     {"games": "generate", "size": "small", "remind": "state", "listing": "acting", "expert": "explorer"},
+    {"games": "generate", "size": "small", "remind": "memory", "listing": "acting", "expert": "explorer"},
     {"reward": "win10", "remind": "task", "listing": "prompt", "tasks": [2, 6], "split": "valid_unseen"},
 ]
 
@@ -115,6 +116,19 @@ def test_what_is_listed_and_what_is_reminded_of() -> None:
     assert len(arrived) == 3
     puzzled = env.step("dance")[0].split("\n")
     assert puzzled[2:] == ["Nothing happens.", arrived[2].split(". ", 1)[1]]
+
+
+def test_a_memory_holds_what_was_seen_and_what_became_of_it() -> None:
+    env = ALFWorldEnv(games="generate", size="small", expert="explorer", remind="memory")
+    env.reset(seed=2)
+    lines = [env.step(command)[0].split("\n")[2] for command in env.plan() or []]
+    assert lines[0] == "Seen: nothing."  # a closed cabinet
+    assert lines[1:4] == [
+        "Seen: cabinet 1 (towel 1).",
+        "Seen: cabinet 1 (towel 1); countertop 1 (cloth 2, cloth 1).",
+        "Seen: cabinet 1 (towel 1); countertop 1 (cloth 1).",
+    ]
+    assert lines[-1] == "Seen: cabinet 1 (towel 1); countertop 1; drawer 1 (cloth 2, cloth 1)."
 
 
 @pytest.mark.parametrize(

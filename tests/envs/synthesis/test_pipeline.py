@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from itertools import combinations
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,24 @@ def test_a_killed_run_goes_on_and_ends_the_same(made: tuple[Path, dict[str, Any]
     assert not out.exists()
     with pytest.raises(ConfigError, match="other_parts"):
         synthesise(CONFIG.model_copy(update={"seed": 4}), out)
+    synthesise(CONFIG.model_copy(update={"score": SCORE}), out)
+    assert out.read_bytes() == made[0].read_bytes()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_an_error_and_loses_nothing(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    out = tmp_path / "tasks.jsonl"
+
+    def kill_one(done: int, total: int, spent: object) -> None:
+        if done:
+            worker = next(child for child in active_children() if child.pid)
+            os.kill(worker.pid or 0, signal.SIGKILL)
+
+    with pytest.raises(TaskError, match="worker_lost"):
+        synthesise(CONFIG.model_copy(update={"score": SCORE}), out, kill_one)
+    assert not active_children()
+    assert not out.exists()
+    assert list(out.with_name(out.name + ".parts").glob("*.part"))
     synthesise(CONFIG.model_copy(update={"score": SCORE}), out)
     assert out.read_bytes() == made[0].read_bytes()
 
