@@ -162,42 +162,53 @@ def reinforce_plus_plus_baseline(batch: TrainBatch, config: ObjectiveConfig) -> 
 
 @advantages.register("step_return")
 def step_return(batch: TrainBatch, config: ObjectiveConfig) -> Tensor:
-    """Discounted return-to-go of the step rewards, compared with other steps.
+    """Discounted return-to-go of the turns' own rewards, compared with other turns.
 
     G_t = r_t + gamma G_(t+1);   A = (G - mean) / (std + eps), without std if scale_rewards="none"
 
-    `step_norm` says over what: "group" all steps of the task, "group_step" those with the same step index (a step
-    nobody else reached gives 0), "batch" all steps of the batch. Rows of other kinds get their GRPO advantage.
-    Source: ours; "group_step" is the time-dependent baseline of REINFORCE.
+    A step row is one turn, a trajectory row holds several; each gives its advantage to its own model tokens.
+    `step_norm` says over what: "group" all turns of the task, "group_step" those with the same step index (a turn
+    nobody else reached gives 0), "batch" all turns of the batch. Rows without rewarded turns (reflections) get their
+    GRPO advantage. Source: ours; "group_step" is the time-dependent baseline of REINFORCE.
     """
-    is_step_B = batch.is_step_B.numpy()
-    valid_B = batch.valid_B.numpy() & is_step_B
-    group_B = {
-        "group": batch.group_B.numpy(),
-        "group_step": batch.group_B.numpy() * (int(batch.step_B.max()) + 1) + batch.step_B.numpy(),
-        "batch": np.zeros(len(batch), np.int64),
+    tokens_BN, reward_BN = batch.turn_tokens_BN.numpy(), batch.turn_reward_BN.numpy()
+    row_N, turn_N = np.nonzero(tokens_BN >= 0)
+    group_N, step_N = batch.group_B.numpy()[row_N], batch.step_B.numpy()[row_N] + turn_N
+    cell_N = {
+        "group": group_N,
+        "group_step": group_N * (int(step_N.max(initial=0)) + 1) + step_N,
+        "batch": np.zeros_like(group_N),
     }[config.step_norm]
-    returns_B = discounted_step_returns(batch, config.gamma)
-    divide = config.scale_rewards != "none"
-    steps_B = centred(returns_B, np.where(is_step_B, group_B, -1), valid_B, config, divide=divide, singleton="zero")
-    others_B = steps_B if is_step_B.all() else grpo_by_row(batch, config)
-    return on_tokens(batch, np.where(is_step_B, steps_B, others_B))
+    returns_N = _returns(group_N, batch.traj_B.numpy()[row_N], step_N, reward_BN[row_N, turn_N], config.gamma)
+    valid_N, divide = batch.valid_B.numpy()[row_N], config.scale_rewards != "none"
+    result_N = centred(returns_N, cell_N, valid_N, config, divide=divide, singleton="zero")
+    turned_B = (tokens_BN >= 0).any(1)
+    whole_B = np.zeros(len(batch)) if turned_B.all() else grpo_by_row(batch, config)
+    result_BT = on_tokens(batch, np.where(turned_B, 0.0, whole_B))
+    tokens_N = np.where(batch.mask_BT.any(1).numpy()[row_N], tokens_BN[row_N, turn_N], 0)
+    spread = torch.from_numpy(np.repeat(result_N, tokens_N)).float()
+    result_BT[batch.mask_BT & torch.from_numpy(turned_B).unsqueeze(1)] = spread
+    return result_BT
 
 
 def discounted_step_returns(batch: TrainBatch, gamma: float) -> Floats:
     """G_t = r_t + gamma^(t' - t) G_t' with t' the trajectory's next row, [B]; works for rows in any order."""
     group_B, traj_B, step_B = (x.numpy() for x in (batch.group_B, batch.traj_B, batch.step_B))
-    order_B = np.lexsort((-step_B, traj_B, group_B))
-    columns: Any = (group_B[order_B], traj_B[order_B], step_B[order_B], batch.step_reward_B.numpy()[order_B])
+    return _returns(group_B, traj_B, step_B, batch.step_reward_B.numpy(), gamma)
+
+
+def _returns(group_N: Ints, traj_N: Ints, step_N: Ints, reward_N: Floats, gamma: float) -> Floats:
+    order_N = np.lexsort((-step_N, traj_N, group_N))
+    columns: Any = (group_N[order_N], traj_N[order_N], step_N[order_N], reward_N[order_N])
     result, running, previous = [], 0.0, (-1, -1, 0)
     for group, traj, step, reward in zip(*(column.tolist() for column in columns), strict=True):
         same = previous[:2] == (group, traj)
         running = reward + (gamma ** (previous[2] - step) * running if same else 0.0)
         previous = (group, traj, step)
         result.append(running)
-    returns_B = np.empty(len(batch))
-    returns_B[order_B] = result
-    return returns_B
+    returns_N = np.empty(len(reward_N))
+    returns_N[order_N] = result
+    return returns_N
 
 
 def kl_penalty(batch: TrainBatch, config: ObjectiveConfig) -> Tensor | None:

@@ -61,12 +61,14 @@ class TrainBatch:
             index `names` (anchor -1 = none); group numbers the distinct (kind, uid).
         traj_return_B, step_reward_B, row_penalty_B: float64 [B].
         valid_B, terminated_B, truncated_B: bool [B].
+        turn_tokens_BN, turn_reward_BN: int64 and float64 [B, N]; model tokens and reward of each of up to N turns of a
+            row that are rewarded by themselves, in order; -1 tokens where there is none.
         names: the strings behind uid, traj and anchor.
         extras: one JSON-ready mapping per row.
         old_logprobs_BT, ref_logprobs_BT, entropy_BT: nats; h_BTH: last hidden state; advantages_BT; weights_BT (product
             of token weights); is_weights_BT (sampler mismatch): None until computed.
     Raises: TrainingError "batch_shape", "batch_mask", "behaviour_logprobs", "trajectory_return", "step_order",
-        "duplicate_row".
+        "duplicate_row", "turns".
     """
 
     input_ids_BL: Tensor
@@ -88,6 +90,8 @@ class TrainBatch:
     valid_B: Tensor
     terminated_B: Tensor
     truncated_B: Tensor
+    turn_tokens_BN: Tensor
+    turn_reward_BN: Tensor
     names: tuple[str, ...]
     extras: tuple[Mapping[str, Any], ...]
     old_logprobs_BT: Tensor | None = None
@@ -229,7 +233,8 @@ def _tensors(batch: TrainBatch) -> dict[str, Tensor]:
 def _check_shapes(batch: TrainBatch) -> None:
     count, width_T = batch.mask_BT.shape
     width_H = 0 if batch.h_BTH is None else batch.h_BTH.shape[-1]
-    sizes = {"B": count, "T": width_T, "L": batch.input_ids_BL.shape[-1], "H": width_H}
+    width_N = batch.turn_tokens_BN.shape[-1]
+    sizes = {"B": count, "T": width_T, "L": batch.input_ids_BL.shape[-1], "H": width_H, "N": width_N}
     for name, value in _tensors(batch).items():
         wanted = tuple(sizes[letter] for letter in _SHAPES[name])
         if tuple(value.shape) != wanted:
@@ -245,11 +250,23 @@ def _check_values(batch: TrainBatch) -> None:
     # One float32 rounding step above 0 is what a sampler may give for a certain token; more is a wrong number.
     if not bool(((logprobs_N <= 1e-6) & logprobs_N.isfinite()).all()):
         raise TrainingError("behaviour_logprobs", "behaviour_logprobs_BT must be finite and <= 0 where mask_BT is set")
-    if not bool(batch.traj_return_B.isfinite().all() & batch.step_reward_B.isfinite().all()):
-        raise TrainingError("non_finite_reward", "traj_return_B and step_reward_B must be finite")
+    rewards = batch.traj_return_B, batch.step_reward_B, batch.turn_reward_BN
+    if not all(bool(values.isfinite().all()) for values in rewards):
+        raise TrainingError("non_finite_reward", "traj_return_B, step_reward_B and turn_reward_BN must be finite")
+    _check_turns(batch)
     if len(np.unique(batch.row_id_B.numpy())) != len(batch):
         raise TrainingError("duplicate_row", "row_id must be unique in a batch; pass first_id=len(rows)")
     _check_trajectories(batch)
+
+
+def _check_turns(batch: TrainBatch) -> None:
+    """The tokens of a row's turns are all its model tokens, unless it has no turns or is masked out as a whole."""
+    tokens_B, found_B = batch.turn_tokens_BN.clamp(min=0).sum(1), batch.mask_BT.sum(1)
+    wrong_B = (found_B > 0) & (batch.turn_tokens_BN >= 0).any(1) & (tokens_B != found_B)
+    if bool(wrong_B.any()):
+        row = int(wrong_B.int().argmax())
+        number, tokens, found = int(batch.row_id_B[row]), int(tokens_B[row]), int(found_B[row])
+        raise TrainingError("turns", f"row {number}: its turns have {tokens} model tokens and its mask has {found}")
 
 
 def _check_trajectories(batch: TrainBatch) -> None:

@@ -83,9 +83,22 @@ def _row_columns(rows: Sequence[Row]) -> dict[str, Any]:
         **dict(zip(columns, whole, strict=True)),
         **dict(zip(("traj_return_B", "step_reward_B", "row_penalty_B"), torch.from_numpy(real.T.copy()), strict=True)),
         **dict(zip(("valid_B", "terminated_B", "truncated_B"), torch.from_numpy(flags.T.copy()), strict=True)),
+        **_turn_columns(rows),
         "names": tuple(names),
         "extras": tuple(r.extras for r in rows),
     }
+
+
+def _turn_columns(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    """Tokens and rewards of the turns that have a reward of their own, padded with turns of -1 tokens."""
+    turns = [row.scored_turns for row in rows]
+    count_B = np.fromiter(map(len, turns), np.int64, len(rows))
+    real_BN = np.arange(max(1, int(count_B.max()))) < count_B[:, None]
+    tokens_BN, reward_BN = np.full(real_BN.shape, -1, np.int64), np.zeros(real_BN.shape)
+    flat = [turn for row in turns for turn in row]
+    tokens_BN[real_BN] = [tokens for tokens, _ in flat]
+    reward_BN[real_BN] = [reward for _, reward in flat]
+    return {"turn_tokens_BN": torch.from_numpy(tokens_BN), "turn_reward_BN": torch.from_numpy(reward_BN)}
 
 
 def _refuse_foreign(rows: Sequence[Row], sampling: Sampling, corrected: bool) -> None:

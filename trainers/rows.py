@@ -55,6 +55,7 @@ class Row:
         valid: False if the reward could not be computed: no advantage, no loss, part of no statistic.
         terminated: the episode ended by the environment's rules in this row.
         truncated: the response was cut by a token or context limit (an environment's step limit does not count).
+        turns: (model tokens, reward) of every turn of a trajectory row, in order; empty for other kinds.
         extras: free metadata; `row_penalty` (>= 0) is subtracted from the row's own score by GiGPO.
     """
 
@@ -76,7 +77,13 @@ class Row:
     sampling: Sampling = field(default_factory=Sampling)
     policy_version: int = 0
     behaviour: Behaviour = Behaviour.EXACT
+    turns: tuple[tuple[int, float], ...] = ()
     extras: Mapping[str, Any] = field(default_factory=lambda: _NO_EXTRAS)
+
+    @property
+    def scored_turns(self) -> tuple[tuple[int, float], ...]:
+        """(model tokens, reward) of every turn in the row that has a reward of its own: a step row is one turn."""
+        return ((sum(self.sampled_mask), self.step_reward),) if self.kind is Kind.STEP else self.turns
 
     @property
     def group_key(self) -> str:
@@ -151,12 +158,14 @@ def trajectory_rows(
     starts = [i for i, done in enumerate(rollout.completions) if i == 0 or not done.continues]
     bounds = [*starts, len(rollout.completions)]
     return [
-        _stream_row(rollout, first, bounds[number + 1], first_id + number, shared)
+        _stream_row(rollout, first, bounds[number + 1], first_id + number, rewards, shared)
         for number, first in enumerate(starts)
     ]
 
 
-def _stream_row(rollout: Rollout, first: int, end: int, row_id: int, shared: dict[str, Any]) -> Row:
+def _stream_row(
+    rollout: Rollout, first: int, end: int, row_id: int, rewards: Sequence[float] | None, shared: dict[str, Any]
+) -> Row:
     turns: Sequence[Completion] = rollout.completions[first:end]
     response: list[int] = []
     mask: list[int] = []
@@ -183,6 +192,9 @@ def _stream_row(rollout: Rollout, first: int, end: int, row_id: int, shared: dic
         or (last_row and trajectory.stop_reason is StopReason.CONTEXT_LIMIT),
         sampling=turns[0].sampling,
         policy_version=min(turn.policy_version for turn in turns),
+        turns=()
+        if rewards is None
+        else tuple(zip((len(turn.token_ids) for turn in turns), map(float, rewards[first:end]), strict=True)),
         **shared,
     )
 

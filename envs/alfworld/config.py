@@ -54,7 +54,8 @@ class ALFWorldConfig(Settings):
         expert: whose `plan()` demonstrations follow: the "planner", which knows where everything is and takes a
             shortest way; or the "explorer", which has to look for it.
         strict: refuse game files whose rules are not those of alfworld 0.4.2.
-        oracle_info: add the exact distance to `info` (costs a search per step, below a millisecond).
+        oracle_info: add to `info` how many commands the expert still needs, of the planner the least number there is
+            (costs below a millisecond per step).
     """
 
     games: str = "embedded"

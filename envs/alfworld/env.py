@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, ClassVar, Final
 
 import gymnasium
@@ -143,11 +144,17 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
         return self._world
 
     def distance(self) -> float | None:
-        """Least number of commands to the goal; inf if it is out of reach; None if the goal is none of the six tasks.
+        """How many commands the expert still needs; inf if there is no way; None if the goal is none of the six tasks.
 
-        Whoever counts on the explorer as expert gets this exact distance all the same.
+        Of the planner that is the least number there is; of the explorer it is what is left to do for someone who
+        knows what the agent has seen: it falls by one with every step of a sensible search, found or not.
         """
-        return planner.distance(self._playing())
+        if self.config.expert == "planner":
+            return planner.distance(self._playing())
+        way = explore(self._playing(), self._seen)
+        if way is None:
+            return None if self._playing().game.goal.pattern is None else math.inf
+        return float(len(way))
 
     def plan(self, rng: np.random.Generator | None = None) -> list[str] | None:
         """The commands of the expert from here; None if it finds no way.

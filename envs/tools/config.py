@@ -30,6 +30,8 @@ class ToolConfig(Settings):
         max_turns: user messages of one conversation.
         max_replies: assistant replies of one conversation.
         max_calls: calls of one conversation.
+        ids: "whole", as the tools have them; "short", numbered as the conversation first shows them (`acc_2` instead of
+            `acc_28605`) and turned back in calls, for agents that cannot copy digits well.
         result_chars: a longer result is cut, visibly.
         door: "local" for servers in this process, or the URL of a control plane of `palaestra serve`; several with
             commas between them.
@@ -50,6 +52,7 @@ class ToolConfig(Settings):
     max_turns: PositiveInt = 5
     max_replies: PositiveInt = 10
     max_calls: PositiveInt = 64
+    ids: Literal["whole", "short"] = "whole"
     result_chars: int = Field(default=8000, ge=80)
     door: str = "local"
     user: str = "scripted"

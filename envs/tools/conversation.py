@@ -8,7 +8,7 @@ an empty reply          says nothing, so nothing happens, but it counts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from palaestra.envs.tools.plan import Course
 from palaestra.envs.tools.prompts import NO_REPLY, system_message, tool_message, unread_message, user_message
 from palaestra.envs.tools.records import TaskRecord
 from palaestra.envs.tools.schemas import fits, shown_schema, with_defaults
+from palaestra.envs.tools.short_ids import ShortIds
 from palaestra.envs.tools.worlds import Session, tools_of
 from palaestra.mcp_servers.catalog import load_server
 from palaestra.mcp_servers.errors import TaskError, ToolError, nearest
@@ -102,7 +103,7 @@ class Conversation:
         steps: the evidence of every reply.
         outcomes: what each turn came to, 0 until it has ended.
         stop: why it is over, one of `STOPS`; empty while it goes on.
-        told: what the user said and the tools answered so far.
+        told: what the user said and the tools answered so far, as the agent was shown it.
     """
 
     def __init__(
@@ -119,7 +120,8 @@ class Conversation:
         self.stop = ""
         self.course = Course(record)
         self.knowledge: set[str] = set()
-        self.told = [self.words[0]]
+        self._ids = ShortIds() if config.ids == "short" else None
+        self.told = [self._shown(self.words[0])]
         self._config = config
         self._session = session
         self._begin(0)
@@ -135,7 +137,17 @@ class Conversation:
         specs = list(self.visible.values())
         time = self.record.env.reference_time
         system = system_message(self.how, specs, shelf.schemas, config.schemas, time, config.rules)
-        return system, user_message(self.words[0], (), shelf.schemas, config.schemas)
+        return system, user_message(self.told[0], (), shelf.schemas, config.schemas)
+
+    def _shown(self, text: str) -> str:
+        return text if self._ids is None else self._ids.shorten(text)
+
+    def plan(self) -> list[str] | None:
+        """The gold replies that are left, as an agent would write them; None once something went wrong."""
+        replies = [] if self.over else self.course.replies(self.how, self.shelf.schemas)
+        if self._ids is None or replies is None:
+            return replies
+        return [self._ids.shorten(reply, known_only=True) for reply in replies]
 
     @property
     def over(self) -> bool:
@@ -200,7 +212,7 @@ class Conversation:
         if following == len(self.record.turns):
             return step, ()
         self._begin(following)
-        text = self.words[following]
+        text = self._shown(self.words[following])
         added = self.shelf.added(following)
         return step, (user_message(text, added, self.shelf.schemas, self._config.schemas),)
 
@@ -225,12 +237,13 @@ class Conversation:
             calls.made.append(unread)
             calls.messages.append(unread_message(call, self.how))
             return
-        result = self._session.call(call.tool, call.arguments)
+        arguments = call.arguments if self._ids is None else self._ids.restore(call.arguments)
+        result = self._session.call(call.tool, arguments)
         if result.fault is not None and result.fault.code.is_infrastructure:
             calls.lost = result.fault.code.value
         message, kept = tool_message(result, self._config.result_chars)
-        calls.messages.append(message)
-        calls.made.append(self._evidence(call.tool, call.arguments, result, kept))
+        calls.messages.append(message if self._ids is None else replace(message, content=self._shown(message.content)))
+        calls.made.append(self._evidence(call.tool, arguments, result, kept))
 
     def _evidence(self, tool: str, arguments: Mapping[str, Any], result: ToolResult, kept: int | None) -> CallEvidence:
         shown = tool in self.visible

@@ -159,7 +159,7 @@ class ToolEnv(gymnasium.Env[str, str]):
             "score": talk.score,
             "admissible_commands": [] if talk.over else self._commands(),
             "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "task": talk.words[0],
+            "task": talk.told[0],
             "task_id": task.id,
             "task_type": "+".join(sorted(task.servers)),
             "split": talk.record.split,
@@ -218,7 +218,7 @@ class ToolEnv(gymnasium.Env[str, str]):
     def plan(self, rng: np.random.Generator | None = None) -> list[str] | None:
         """The gold replies that are left, in this environment's call format; None once something went wrong."""
         talk, _ = self._current()
-        return [] if talk.over else talk.course.replies(self._how, talk.shelf.schemas)
+        return talk.plan()
 
     def possible(self, action: str) -> bool:
         """Whether an assistant who knows only what it was told could write this: for experts that leave steps out."""

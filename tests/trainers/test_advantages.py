@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from palaestra.agents.types import Rollout
 from palaestra.mcp_servers.errors import TrainingError
 from palaestra.trainers.batch import TrainBatch
 from palaestra.trainers.objectives.config import ObjectiveConfig
 from palaestra.trainers.objectives.registry import advantages
-from palaestra.trainers.rows import Kind, Row
+from palaestra.trainers.objectives.shaping import mask_truncated
+from palaestra.trainers.rows import Kind, Row, step_rows, trajectory_rows
 
 Rows = Callable[..., list[Row]]
 Packed = Callable[..., TrainBatch]
@@ -198,6 +201,49 @@ def test_step_return_equals_a_reference(norm: str, scale: str, steps: Rows, pack
         expected.append(difference / (_std(members) + 1e-6) if scale == "group" else difference)
     ours = estimate("step_return", packed(rows), gamma=GAMMA, step_norm=norm, scale_rewards=scale)
     np.testing.assert_allclose(by_row(ours), expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["group", "group_step", "batch"])
+def test_turns_of_a_trajectory_row_get_what_step_rows_would(
+    norm: str, make_rollout: Callable[..., Rollout], packed: Packed
+) -> None:
+    """One row holds three turns, another two; the same episodes as step rows are the reference."""
+    rewards = {"a": [1.0, 7.0, 4.0], "b": [0.5, -2.0], "c": [3.0, 0.0, 0.0]}
+    rollouts = [make_rollout(len(r), continues=True, rollout_id=name) for name, r in rewards.items()]
+    whole: list[Row] = []
+    single: list[Row] = []
+    for rollout in rollouts:
+        whole += trajectory_rows(rollout, rewards[rollout.rollout_id], first_id=len(whole))
+        single += step_rows(rollout, rewards[rollout.rollout_id], first_id=len(single))
+    whole[1] = replace(whole[1], valid=False)
+    single = [replace(row, valid=row.traj_id != "b") for row in single]
+    settings = {"gamma": GAMMA, "step_norm": norm}
+    batch = packed(whole)
+    ours = estimate("step_return", batch, **settings)
+    expected = estimate("step_return", packed(single), **settings)
+    assert [ours[0, [0, 4, 8]].tolist(), ours[2, [0, 4, 8]].tolist()] == [
+        pytest.approx(by_row(expected[:3])),
+        pytest.approx(by_row(expected[5:])),
+    ]
+    assert torch.equal(ours[0, [0, 4, 8]], ours[0, [1, 5, 9]])
+    assert not ours[~batch.mask_BT].any()
+    assert not ours[1].any()
+
+
+def test_a_row_that_is_masked_out_keeps_its_turns_and_gets_nothing(
+    make_rollout: Callable[..., Rollout], packed: Packed
+) -> None:
+    rows = [
+        row
+        for number in range(3)
+        for row in trajectory_rows(
+            make_rollout(continues=True, rollout_id=f"r{number}"), [number, 1, 0], first_id=number
+        )
+    ]
+    batch = mask_truncated(packed([rows[0], replace(rows[1], truncated=True), rows[2]]))
+    ours = estimate("step_return", batch, step_norm="batch")
+    assert not ours[1].any()
+    assert ours[0].any() and ours[2].any()  # noqa: PT018 - two rows of one kind
 
 
 @pytest.mark.parametrize("name", ["step_return", "gigpo"])

@@ -45,6 +45,19 @@ def equal(left: TrainBatch, right: TrainBatch) -> bool:
     ] == [dict(e) for e in right.extras]
 
 
+def test_turns_are_columns_and_have_to_add_up(make_row: MakeRow, packed: Packed) -> None:
+    rows = [
+        make_row(0, turns=((1, 0.5), (2, -1.0))),
+        make_row(1, kind=Kind.STEP, step_reward=0.25),
+        make_row(2, kind=Kind.REFLECT),
+    ]
+    batch = packed(rows)
+    assert batch.turn_tokens_BN.tolist() == [[1, 2], [3, -1], [-1, -1]]
+    assert batch.turn_reward_BN.tolist() == [[0.5, -1.0], [0.25, 0.0], [0.0, 0.0]]
+    with pytest.raises(TrainingError, match="its turns have 4 model tokens and its mask has 3"):
+        packed([make_row(0, turns=((1, 0.5), (3, -1.0)))])
+
+
 def test_prompts_are_padded_left_and_responses_right(make_row: MakeRow, packed: Packed) -> None:
     rows = [make_row(0, prompt=2, length=3), make_row(1, prompt=4, length=1)]
     batch = packed(rows)

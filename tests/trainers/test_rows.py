@@ -57,6 +57,7 @@ def test_trajectory_row_masks_what_the_model_did_not_write(make_rollout: MakeRol
     assert row.behaviour_logprobs == (-0.5, -0.25, 0.0, 0.0, -0.5, -0.5, 0.0, 0.0, -0.5, -0.75)
     assert (row.kind, row.row_id, row.traj_return, row.step_reward) == (Kind.TRAJECTORY, 4, 6.0, 0.0)
     assert (row.policy_version, row.terminated, row.truncated) == (5, True, False)
+    assert row.turns == row.scored_turns == ((2, 1.0), (2, 2.0), (2, 3.0))
 
 
 def test_a_fresh_context_starts_another_row_of_the_same_trajectory(make_rollout: MakeRollout) -> None:
@@ -67,6 +68,7 @@ def test_a_fresh_context_starts_another_row_of_the_same_trajectory(make_rollout:
         (9, 2, "r7", 3.0),
     ]
     assert [row.terminated for row in rows] == [False, False, True]
+    assert [row.turns for row in rows] == [((2, 1.0),)] * 3
 
 
 def test_truncated_means_cut_by_a_length_limit(make_rollout: MakeRollout) -> None:

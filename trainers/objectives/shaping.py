@@ -37,7 +37,8 @@ def overlong_penalty(length: int, horizon: int, buffer: int, factor: float) -> f
 
 
 def shape_rewards(rows: Sequence[Row], config: ObjectiveConfig) -> list[Row]:
-    """Add the overlong penalty: to a step row's own reward, and to the return of a trajectory or reflection.
+    """Add the overlong penalty: to a step row's own reward, and to the return of a trajectory or reflection, where it
+    falls on the row's last turn.
 
     A trajectory of several rows gets the penalty of its worst row, so that its rows still agree on one return.
     """
@@ -52,9 +53,17 @@ def shape_rewards(rows: Sequence[Row], config: ObjectiveConfig) -> list[Row]:
     return [
         replace(row, step_reward=row.step_reward + value)
         if row.kind is Kind.STEP
-        else replace(row, traj_return=row.traj_return + worst[row.group_key, row.traj_id])
+        else replace(row, traj_return=row.traj_return + worst[row.group_key, row.traj_id], turns=_last(row, value))
         for row, value in zip(rows, penalty, strict=True)
     ]
+
+
+def _last(row: Row, penalty: float) -> tuple[tuple[int, float], ...]:
+    """The row's turns with the penalty on the last one."""
+    if not row.turns:
+        return ()
+    *others, (tokens, reward) = row.turns
+    return (*others, (tokens, reward + penalty))
 
 
 def mask_truncated(batch: TrainBatch) -> TrainBatch:
@@ -80,7 +89,7 @@ def filter_groups(rows: Sequence[Row], config: ObjectiveConfig) -> tuple[list[Ro
     invalid = zero_signal = 0
     for key, members in groups.items():
         valid = [row for row in members if row.valid]
-        needed = 1 if _batch_baseline(key[0], config) else 2
+        needed = 1 if _batch_baseline(members[0], config) else 2
         if len({row.traj_id for row in valid}) < needed:
             invalid += 1
         elif not has_signal(valid, config):
@@ -94,11 +103,12 @@ def filter_groups(rows: Sequence[Row], config: ObjectiveConfig) -> tuple[list[Ro
 
 def has_signal(rows: Sequence[Row], config: ObjectiveConfig) -> bool:
     """True if the estimator can give the valid rows of one group a non-zero advantage."""
-    if _batch_baseline(rows[0].kind, config):
+    if _batch_baseline(rows[0], config):
         return True
-    if rows[0].kind is Kind.STEP and config.adv_estimator == "step_return":
+    if rows[0].scored_turns and config.adv_estimator == "step_return":
         by_step = config.step_norm == "group_step"
-        return _varies([row.step if by_step else 0 for row in rows], _returns_to_go(rows, config.gamma))
+        turns = _turns(rows, config.gamma)
+        return _varies([step if by_step else 0 for step, _ in turns], [value for _, value in turns])
     if len({_metric(row, config.filter_groups.metric) for row in rows}) > 1:
         return True
     if rows[0].kind is not Kind.STEP or config.adv_estimator != "gigpo":
@@ -109,9 +119,9 @@ def has_signal(rows: Sequence[Row], config: ObjectiveConfig) -> bool:
     return config.gigpo.step_advantage_w > 0 and _varies(_anchors(rows, config), _returns_to_go(rows, config.gamma))
 
 
-def _batch_baseline(kind: Kind, config: ObjectiveConfig) -> bool:
+def _batch_baseline(row: Row, config: ObjectiveConfig) -> bool:
     if config.adv_estimator == "step_return":
-        return kind is Kind.STEP and config.step_norm == "batch"
+        return bool(row.scored_turns) and config.step_norm == "batch"
     return config.adv_estimator == "reinforce_plus_plus"
 
 
@@ -121,6 +131,18 @@ def _metric(row: Row, name: str) -> float:
     if name not in row.extras:
         raise ConfigError("filter_metric", f"filter_groups.metric={name!r} is neither 'traj_return' nor in row.extras")
     return float(row.extras[name])
+
+
+def _turns(rows: Sequence[Row], gamma: float) -> list[tuple[int, float]]:
+    """(step, discounted return-to-go) of every rewarded turn, for rows that are not packed yet; see `step_return`."""
+    found: list[tuple[int, float]] = []
+    following: dict[str, tuple[int, float]] = {}
+    for row in sorted(rows, key=lambda row: -row.step):
+        for number, (_, reward) in reversed(list(enumerate(row.scored_turns, row.step))):
+            step, value = following.get(row.traj_id, (number, 0.0))
+            following[row.traj_id] = number, reward + gamma ** (step - number) * value
+            found.append(following[row.traj_id])
+    return found
 
 
 def _returns_to_go(rows: Sequence[Row], gamma: float) -> list[float]:

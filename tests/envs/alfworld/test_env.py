@@ -310,8 +310,9 @@ def test_nothing_heavy_is_imported() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60).strip() == "[]"
 
 
-def test_demonstrations_know_the_true_distance() -> None:
-    demos = list(make_demos(ID, 12, seed=1, split="valid_seen"))
+@pytest.mark.parametrize("expert", ["planner", "explorer"])
+def test_demonstrations_know_the_distance_of_their_expert(expert: str) -> None:
+    demos = list(make_demos(ID, 12, seed=1, split="valid_seen", env_kwargs={"expert": expert}))
     for demo in demos:
         assert demo.won
         distances = [demo.start["oracle_distance"], *(step.info["oracle_distance"] for step in demo.steps)]

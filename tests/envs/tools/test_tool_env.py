@@ -7,6 +7,7 @@ import gc
 import gzip
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,36 @@ def test_the_plan_of_every_chain_wins_in_every_format(call_format: str) -> None:
             assert rewards == [0.0] * (len(plan) - 1) + [1.0]
             assert env.distance() == 0
         env.close()
+
+
+@pytest.mark.parametrize("call_format", ["hermes", "compact"])
+def test_the_plan_wins_with_short_ids_and_is_written_with_them(call_format: str) -> None:
+    whole: dict[str, Any] = {"tasks": "chains", "servers": ("banking", "email"), "call_format": call_format, "split": "valid"}
+    env, plain = ToolEnv(ids="short", **whole), ToolEnv(**whole)
+    for index in range(6):
+        env.reset(seed=0, options={"index": index})
+        plain.reset(seed=0, options={"index": index})
+        while reply := (env.plan() or [""])[0]:
+            assert re.search(r"[a-z]_\d{5}", reply) is None
+            assert env.possible(reply)
+            observation, *_, info = env.step(reply)
+            assert re.search(r"[a-z]_\d{5}", observation) is None
+            *_, other = plain.step((plain.plan() or [""])[0])
+            assert evidence(info).calls == evidence(other).calls
+        assert info["won"]
+        assert other["won"]
+
+
+def test_short_ids_are_given_as_they_are_shown_and_cannot_be_guessed(tmp_path: Path) -> None:
+    env = env_of(tmp_path, RENT, ids="short")
+    env.reset(seed=0)
+    freeze = call("freeze_card", card_id="crd_1", reason="a guess")
+    assert evidence(env.step(freeze)[4]).calls[0].fault == "not_found"
+    env.step(CARDS)
+    saved = env.snapshot()
+    assert evidence(env.step(freeze)[4]).calls[0].changed
+    env.restore(saved)
+    assert evidence(env.step(freeze)[4]).calls[0].changed
 
 
 def test_two_servers_in_one_conversation() -> None:

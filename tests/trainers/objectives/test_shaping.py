@@ -37,6 +37,21 @@ def test_overlong_penalty_reaches_the_right_reward(make_row: Callable[..., Row])
     shaped = shape_rewards(rows, OVERLONG)
     assert [(row.traj_return, row.step_reward) for row in shaped] == [(0.0, 0.0), (1.0, -1.5), (-0.5, 0.0), (-0.5, 0.0)]
     assert shape_rewards(rows, ObjectiveConfig()) == rows
+    turned = make_row(4, length=8, traj_return=1.0, turns=((5, 0.25), (3, 0.75)))
+    assert [row.turns for row in shape_rewards([turned], OVERLONG)] == [((5, 0.25), (3, -0.25))]
+
+
+def test_turns_of_whole_trajectories_are_a_signal(make_row: Callable[..., Row]) -> None:
+    config = ObjectiveConfig.read({"adv_estimator": "step_return", "step_norm": "group_step", "gamma": 0.5})
+    first, same, other = (
+        make_row(number, traj_id=f"t{number}", traj_return=1.0, turns=turns)
+        for number, turns in enumerate([((1, 0.0), (2, 1.0)), ((2, 0.0), (1, 1.0)), ((1, 1.0), (2, 0.0))])
+    )
+    assert not has_signal([first, same], config)
+    assert has_signal([first, other], config)
+    assert has_signal([first], config.model_copy(update={"step_norm": "batch"}))
+    kept, _ = filter_groups([first], config.model_copy(update={"step_norm": "batch"}))
+    assert kept == [first]
 
 
 def test_truncated_responses_lose_their_tokens(make_row: Callable[..., Row], packed: Callable[..., TrainBatch]) -> None:
