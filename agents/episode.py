@@ -173,7 +173,7 @@ class LiveEpisode:
                 self._stop_unanswered(StopReason.ENV_ERROR, failure_of("step", error), reply)
 
     def _step(self, reply: TurnReply) -> None:
-        action = self._protocol.parse(reply.text).action
+        action = self._protocol.parse(reply.text, self._admissible).action
         before, messages = self._observation, self._messages
         observation, reward, terminated, truncated, info = self.stage.env.step(action.text)
         status = merge_status(action, info)

@@ -37,7 +37,7 @@ class SoloPolicy(ABC):
 
     def respond(self, request: TurnRequest) -> str:
         """The whole response for one request."""
-        return self.protocol.answer(self.choose(request))
+        return self.protocol.answer(self.choose(request), request.admissible)
 
     @abstractmethod
     def close_episode(self, episode: str) -> None:

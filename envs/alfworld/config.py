@@ -45,8 +45,8 @@ class ALFWorldConfig(Settings):
         reward: "native", 1 on reaching the goal; "win10", 10.
         aliases: also understand `put O in R`, `put O on R` and `put O in/on R`, as older versions did.
         listing: which admissible commands `info` lists: "all", as the original; "prompt", without help, as published
-            prompts do; "acting", without those that change nothing (look, inventory, help, examine). Commands that
-            are not listed work all the same.
+            prompts do; "acting", without those that neither change anything nor show a receptacle's content for the
+            first time (look, inventory, help, examine). Commands that are not listed work all the same.
         remind: what stands above every observation but the first: "nothing", as in the original; "task", the task
             line; "state", the task line and what is carried, and below it, unless it is said anyway, the look of the
             receptacle last dealt with (for policies that see one observation at a time); "memory", the same with a

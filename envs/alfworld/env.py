@@ -126,7 +126,7 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
         return "\n".join(lines if view in reply else [*lines, view])
 
     def _info(self, world: World, *, won: bool) -> dict[str, Any]:
-        commands = listing(self._moves, self.config)
+        commands = listing(self._moves, self.config, world, self._seen)
         info = describe(world.game, self._split, self._observation, world.key(), commands, self._steps, won)
         if self.config.oracle_info:
             found = self.distance()

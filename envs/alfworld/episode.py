@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Final
 
 from palaestra.envs.alfworld.config import ALFWorldConfig, SplitName
@@ -25,12 +25,18 @@ _HIDDEN: Final = {
 _OLD_PUT: Final = re.compile(r"put (.+?) (?:in/on|in|on) (.+)")
 
 
-def listing(moves: dict[str, Move], config: ALFWorldConfig) -> list[str]:
-    """The commands that `info` lists, in the original's order."""
+def listing(moves: dict[str, Move], config: ALFWorldConfig, world: World, seen: Container[int]) -> list[str]:
+    """The commands that `info` lists, in the original's order; `seen` are the receptacles whose content was seen."""
     hidden = _HIDDEN[config.listing]
     if not hidden:
         return sorted(moves)
-    return sorted(command for command, move in moves.items() if move[0] not in hidden)
+    return sorted(command for command, move in moves.items() if move[0] not in hidden or _shows_news(move, world, seen))
+
+
+def _shows_news(move: Move, world: World, seen: Container[int]) -> bool:
+    """Whether a look shows what is in a receptacle for the first time."""
+    verb, r, _ = move
+    return verb == "examine_receptacle" and r not in seen and bool(world.opened[r] or not world.game.openable[r])
 
 
 def find_move(action: str, moves: dict[str, Move], game: Game, config: ALFWorldConfig) -> Move | None:

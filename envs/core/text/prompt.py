@@ -174,7 +174,7 @@ class PromptBuilder:
         return tuple((first + i + 1, neutralise(seen), neutralise(did)) for i, (seen, did) in enumerate(recent))
 
     def _must_list(self, transcript: Transcript, actions: tuple[str, ...], fresh: bool) -> bool:
-        if self.protocol.style == "full" and fresh:
+        if fresh and (self.protocol.style == "full" or self.protocol.actions == "number"):
             return True
         known = self.world.actions if fresh or transcript.listed is None else transcript.listed
         return actions != known
@@ -207,14 +207,14 @@ class PromptBuilder:
             parts += [seen, f"> {did}"]
         parts.append(view.observation)
         if view.actions is not None:
-            parts.append(" | ".join(view.actions))
+            parts.append(" | ".join(self._items(view.actions, "")))
         return "\n".join(parts)
 
     def _render_full(self, view: _View) -> str:
         history = ""
         if view.history:
             history = "Recent steps:\n" + "".join(f"{i}. saw: {seen}\n   did: {did}\n" for i, seen, did in view.history)
-        actions = "\n".join(f"- {action}" for action in view.actions or ())
+        actions = "\n".join(self._items(view.actions or (), "- "))
         world = self.world
         if self._template is not None:
             return self._template.format(
@@ -234,8 +234,13 @@ class PromptBuilder:
         )
 
     def _render_turn(self, view: _View) -> str:
-        listed = "" if view.actions is None else "\nAllowed actions:\n" + "\n".join(f"- {a}" for a in view.actions)
+        listed = "" if view.actions is None else "\n".join(("\nAllowed actions:", *self._items(view.actions, "- ")))
         return f"{self._step_line(view)}\nNow you see:\n{view.observation}{listed}"
+
+    def _items(self, actions: Sequence[str], bullet: str) -> list[str]:
+        if self.protocol.actions == "number":
+            return [f"{number} {action}" for number, action in enumerate(actions, 1)]
+        return [f"{bullet}{action}" for action in actions]
 
     def _step_line(self, view: _View) -> str:
         limit = "" if self.world.max_steps is None else f" of {self.world.max_steps}"
@@ -269,7 +274,8 @@ def _conversation(transcript: Transcript, start: int, said: tuple[Message, ...])
 
 
 def _format_line(protocol: TextProtocol) -> str:
-    act = "give exactly one allowed action inside <action></action>. Write nothing else."
+    what = "the number of one allowed action" if protocol.actions == "number" else "exactly one allowed action"
+    act = f"give {what} inside <action></action>. Write nothing else."
     sentences = {
         "required": f"First think inside <think></think>. Then {act}",
         "optional": f"You may first think inside <think></think>. Then {act}",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from palaestra.envs.core.config import Settings
-from palaestra.envs.core.text.parser import ParsedResponse, Think, format_answer, parse_loose, parse_strict
-from palaestra.envs.core.types import Action
+from palaestra.envs.core.text.parser import NOOP, ParsedResponse, Think, format_answer, parse_loose, parse_strict
+from palaestra.envs.core.types import Action, ActionStatus, ParseFailure
+from palaestra.mcp_servers.errors import RolloutError
 
 
 class TextProtocol(Settings):
@@ -22,6 +25,8 @@ class TextProtocol(Settings):
             prompt per turn showing the last `history` steps.
         history: steps shown by a window prompt.
         think: whether a response must, may or must not hold a thought; by default required in full style, else none.
+        actions: how a response names its action: by its "words"; or by its "number" in the list that the prompt then
+            always shows, which spares a model the spelling.
         progress: ask for, and accept, a progress estimate between thought and action.
         parser: "strict", or the loose rules of "verl-agent" for comparison with numbers published under them.
         loose_words, loose_tail: the loose parser's fixed vocabulary and its fallback length in characters.
@@ -35,6 +40,7 @@ class TextProtocol(Settings):
     context: Literal["append", "window"] = "append"
     history: int = Field(default=2, ge=0)
     think: Think = "required"
+    actions: Literal["words", "number"] = "words"
     progress: bool = False
     parser: Literal["strict", "verl-agent"] = "strict"
     loose_words: tuple[str, ...] = ()
@@ -55,22 +61,43 @@ class TextProtocol(Settings):
     def _no_contradiction(self) -> Self:
         if self.style == "chat" and (self.think != "none" or self.progress or self.parser != "strict"):
             raise ValueError('style "chat" leaves the response to the environment; drop think, progress and parser')
+        if self.actions == "number" and (self.style == "chat" or self.parser != "strict"):
+            raise ValueError('actions = "number" needs style "full" or "compact" and the strict parser')
         if self.template is not None and self.style != "full":
             raise ValueError('template replaces the full prompt; set style = "full" or drop template')
         if self.parser == "verl-agent" and self.think != "required":
             raise ValueError('parser "verl-agent" always asks for a thought; set think = "required"')
         return self
 
-    def parse(self, response: str) -> ParsedResponse:
-        """Read a response by this protocol's rules."""
+    def parse(self, response: str, listed: Sequence[str] = ()) -> ParsedResponse:
+        """Read a response by this protocol's rules; `listed` are the actions that its prompt listed."""
         if self.style == "chat":
             return ParsedResponse(Action(response))
         if self.parser == "verl-agent":
             return parse_loose(response, words=self.loose_words, tail=self.loose_tail)
-        return parse_strict(
+        read = parse_strict(
             response, think=self.think, progress=self.progress, max_action_length=self.max_action_length
         )
+        return read if self.actions == "words" or read.action.failure is not None else _numbered(read, listed)
 
-    def answer(self, action: str) -> str:
-        """The response that says `action` in this protocol."""
-        return action if self.style == "chat" else format_answer(action, think=self.think)
+    def answer(self, action: str, listed: Sequence[str] = ()) -> str:
+        """The response that says `action` in this protocol, where the prompt lists `listed`.
+
+        Raises: RolloutError "unlisted" if actions are named by number and this one has none.
+        """
+        if self.style == "chat":
+            return action
+        if self.actions == "number":
+            if action not in listed:
+                raise RolloutError("unlisted", f"{action!r} is none of the {len(listed)} actions that the prompt lists")
+            action = str(listed.index(action) + 1)
+        return format_answer(action, think=self.think)
+
+
+def _numbered(read: ParsedResponse, listed: Sequence[str]) -> ParsedResponse:
+    """The response with the action its number stands for; a failure if it is none of the numbers listed."""
+    said = read.action.text
+    if said.isascii() and said.isdecimal() and len(said) <= 9 and 1 <= int(said) <= len(listed):
+        return replace(read, action=replace(read.action, text=listed[int(said) - 1]))
+    failure = ParseFailure(ActionStatus.NOT_IN_LANGUAGE, f"{said!r} is no number from 1 to {len(listed)}")
+    return ParsedResponse(Action(NOOP, failure.status, failure=failure))

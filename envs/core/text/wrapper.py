@@ -66,7 +66,7 @@ class TextAgentWrapper(gymnasium.Wrapper[str, str, str, str], RecordConstructorA
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Read the response, carry out its action; the observation is the next prompt."""
-        read = self.protocol.parse(action).action
+        read = self.protocol.parse(action, self._transcript.listed or ()).action
         observation, reward, terminated, truncated, info = self.env.step(read.text)
         merge_status(read, info)
         info["action"] = read.text

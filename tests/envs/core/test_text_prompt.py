@@ -81,6 +81,18 @@ def test_compact_lists_other_actions_where_they_change() -> None:
     assert turns(window, CORRIDOR, seen) == ["a\nright", "b\nright", "c\nleft | right"]
 
 
+def test_numbers_stand_before_the_actions_and_are_asked_for() -> None:
+    seen: list[tuple[str, list[str]]] = [("a", ["left", "right"]), ("b", ["left", "right"]), ("c", ["right"])]
+    numbered = TextProtocol(actions="number")
+    first, second, third = turns(numbered, FIXED, seen)
+    assert "Allowed actions:\n1 left\n2 right\n" in first
+    assert "give the number of one allowed action inside" in first
+    assert "Allowed" not in second
+    assert third.endswith("Allowed actions:\n1 right")
+    compact = TextProtocol(style="compact", context="window", history=0, actions="number")
+    assert turns(compact, FIXED, seen) == ["a\n1 left | 2 right", "b\n1 left | 2 right", "c\n1 right"]
+
+
 def test_compact_window_shows_history_and_the_task_only_if_the_world_does_not() -> None:
     protocol = TextProtocol(style="compact", context="window", history=1)
     builder, transcript = PromptBuilder(protocol, FIXED), Transcript("told by the world", "bring G")

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from palaestra.envs.core.config import Settings
+from palaestra.envs.core.text.parser import NOOP
 from palaestra.envs.core.text.protocol import TextProtocol
 from palaestra.envs.core.types import ActionStatus
-from palaestra.mcp_servers.errors import ConfigError
+from palaestra.mcp_servers.errors import ConfigError, RolloutError
 
 
 def test_think_follows_style_unless_set() -> None:
@@ -25,6 +26,8 @@ def test_think_follows_style_unless_set() -> None:
         ({"style": "compact", "template": "x"}, "drop template"),
         ({"parser": "verl-agent", "think": "none"}, 'set think = "required"'),
         ({"style": "x" * 500}, "..."),
+        ({"style": "chat", "actions": "number"}, 'needs style "full" or "compact"'),
+        ({"parser": "verl-agent", "actions": "number"}, "and the strict parser"),
     ],
 )
 def test_a_bad_setting_names_key_value_and_fix(settings: dict[str, Any], words: str) -> None:
@@ -58,3 +61,19 @@ def test_parse_and_answer_follow_the_settings() -> None:
     assert loose.parse("<think></think><action>jump up</action>").action.text == "up"
     assert TextProtocol(parser="verl-agent", loose_tail=4).parse("go left").action.text == "left"
     assert TextProtocol().parse("").action.status is ActionStatus.NO_ACTION
+
+
+def test_actions_by_number_are_read_and_said_from_the_list() -> None:
+    protocol = TextProtocol(style="compact", actions="number")
+    listed = ("go to Bed 1", "look")
+    for action in listed:
+        assert protocol.parse(protocol.answer(action, listed), listed).action.text == action
+    assert protocol.answer("look", listed) == "<action>2</action>"
+    for said in ("0", "3", "-1", "look", "1.0", "²", "1 2", "9" * 20):
+        read = protocol.parse(f"<action>{said}</action>", listed).action
+        assert (read.status, read.text) == (ActionStatus.NOT_IN_LANGUAGE, NOOP), said
+        assert read.failure is not None
+        assert "from 1 to 2" in read.failure.detail
+    assert protocol.parse("2", listed).action.status is ActionStatus.NO_ACTION
+    with pytest.raises(RolloutError, match="unlisted"):
+        protocol.answer("jump", listed)

@@ -37,6 +37,21 @@ def test_the_expert_solves_through_tags(context: str) -> None:
     assert info["won"]
 
 
+@pytest.mark.parametrize("context", ["append", "window"])
+def test_the_expert_solves_by_number(context: str) -> None:
+    env = sokoban(TextProtocol.model_validate({"context": context, "actions": "number"}))
+    _, info = env.reset(seed=5)
+    for action in env.get_wrapper_attr("plan")():
+        number = info["admissible_commands"].index(action) + 1
+        _, _, terminated, _, info = env.step(f"<think></think><action>{number}</action>")
+        assert (info["action_status"], info["action"]) == ("ok", action)
+    assert terminated
+    assert info["won"]
+    env.reset(seed=5)
+    *_, info = env.step("<think></think><action>up</action>")
+    assert (info["action_status"], info["action"]) == ("not_in_language", "<noop>")
+
+
 def test_an_unreadable_response_is_a_no_op_that_says_why() -> None:
     env = sokoban(TextProtocol(style="compact", context="window", history=0))
     before, _ = env.reset(seed=5)

@@ -91,7 +91,12 @@ def test_the_plan_of_every_chain_wins_in_every_format(call_format: str) -> None:
 
 @pytest.mark.parametrize("call_format", ["hermes", "compact"])
 def test_the_plan_wins_with_short_ids_and_is_written_with_them(call_format: str) -> None:
-    whole: dict[str, Any] = {"tasks": "chains", "servers": ("banking", "email"), "call_format": call_format, "split": "valid"}
+    whole: dict[str, Any] = {
+        "tasks": "chains",
+        "servers": ("banking", "email"),
+        "call_format": call_format,
+        "split": "valid",
+    }
     env, plain = ToolEnv(ids="short", **whole), ToolEnv(**whole)
     for index in range(6):
         env.reset(seed=0, options={"index": index})
