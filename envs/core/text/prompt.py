@@ -174,6 +174,8 @@ class PromptBuilder:
         return tuple((first + i + 1, neutralise(seen), neutralise(did)) for i, (seen, did) in enumerate(recent))
 
     def _must_list(self, transcript: Transcript, actions: tuple[str, ...], fresh: bool) -> bool:
+        if self.protocol.actions == "unlisted":
+            return False
         if fresh and (self.protocol.style == "full" or self.protocol.actions == "number"):
             return True
         known = self.world.actions if fresh or transcript.listed is None else transcript.listed
@@ -215,6 +217,7 @@ class PromptBuilder:
         if view.history:
             history = "Recent steps:\n" + "".join(f"{i}. saw: {seen}\n   did: {did}\n" for i, seen, did in view.history)
         actions = "\n".join(self._items(view.actions or (), "- "))
+        allowed = "" if view.actions is None else f"Allowed actions:\n{actions}\n"
         world = self.world
         if self._template is not None:
             return self._template.format(
@@ -230,7 +233,7 @@ class PromptBuilder:
         head = f"You act in {world.name}. {world.legend}".rstrip()
         return (
             f"{head}\nTask: {view.task}\n{self._step_line(view)}\n{history}Now you see:\n{view.observation}\n"
-            f"Allowed actions:\n{actions}\n{self._format_line}"
+            f"{allowed}{self._format_line}"
         )
 
     def _render_turn(self, view: _View) -> str:
@@ -274,7 +277,11 @@ def _conversation(transcript: Transcript, start: int, said: tuple[Message, ...])
 
 
 def _format_line(protocol: TextProtocol) -> str:
-    what = "the number of one allowed action" if protocol.actions == "number" else "exactly one allowed action"
+    what = {
+        "words": "exactly one allowed action",
+        "unlisted": "exactly one action",
+        "number": "the number of one allowed action",
+    }[protocol.actions]
     act = f"give {what} inside <action></action>. Write nothing else."
     sentences = {
         "required": f"First think inside <think></think>. Then {act}",

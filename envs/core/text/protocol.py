@@ -25,8 +25,8 @@ class TextProtocol(Settings):
             prompt per turn showing the last `history` steps.
         history: steps shown by a window prompt.
         think: whether a response must, may or must not hold a thought; by default required in full style, else none.
-        actions: how a response names its action: by its "words"; or by its "number" in the list that the prompt then
-            always shows, which spares a model the spelling.
+        actions: how a response names its action: by its "words", listed where they change; by words that are never
+            listed ("unlisted"), where observations say enough; or by its "number" in the list, which then always shows.
         progress: ask for, and accept, a progress estimate between thought and action.
         parser: "strict", or the loose rules of "verl-agent" for comparison with numbers published under them.
         loose_words, loose_tail: the loose parser's fixed vocabulary and its fallback length in characters.
@@ -40,7 +40,7 @@ class TextProtocol(Settings):
     context: Literal["append", "window"] = "append"
     history: int = Field(default=2, ge=0)
     think: Think = "required"
-    actions: Literal["words", "number"] = "words"
+    actions: Literal["words", "unlisted", "number"] = "words"
     progress: bool = False
     parser: Literal["strict", "verl-agent"] = "strict"
     loose_words: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class TextProtocol(Settings):
         read = parse_strict(
             response, think=self.think, progress=self.progress, max_action_length=self.max_action_length
         )
-        return read if self.actions == "words" or read.action.failure is not None else _numbered(read, listed)
+        return read if self.actions != "number" or read.action.failure is not None else _numbered(read, listed)
 
     def answer(self, action: str, listed: Sequence[str] = ()) -> str:
         """The response that says `action` in this protocol, where the prompt lists `listed`.

@@ -93,6 +93,16 @@ def test_numbers_stand_before_the_actions_and_are_asked_for() -> None:
     assert turns(compact, FIXED, seen) == ["a\n1 left | 2 right", "b\n1 left | 2 right", "c\n1 right"]
 
 
+@pytest.mark.parametrize("context", ["window", "append"])
+def test_actions_that_are_not_to_be_listed_never_are(context: str) -> None:
+    seen: list[tuple[str, list[str]]] = [("a", ["left", "right"]), ("b", ["right"])]
+    settings = {"context": context, "history": 0, "actions": "unlisted"}
+    assert turns(TextProtocol.model_validate({"style": "compact", **settings}), CORRIDOR, seen) == ["a", "b"]
+    for text in turns(TextProtocol.model_validate(settings), CORRIDOR, seen):
+        assert "llowed" not in text
+        assert "right" not in text
+
+
 def test_compact_window_shows_history_and_the_task_only_if_the_world_does_not() -> None:
     protocol = TextProtocol(style="compact", context="window", history=1)
     builder, transcript = PromptBuilder(protocol, FIXED), Transcript("told by the world", "bring G")
