@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import fill
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +14,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from palaestra.dashboard.history import Curve, Evaluation
 from palaestra.dashboard.results import Pair
 from palaestra.dashboard.svg import PAINT, figure, plain, settings, to_svg
-from palaestra.trainers.statistics import is_length_band
 
 PERCENT = FuncFormatter(lambda value, _position: f"{100 * value:.0f} %")
 _LINES: Final = (("after", "-", "o"), ("orange", "--", "s"), ("green", ":", "^"), ("purple", "-.", "D"))
@@ -66,10 +64,10 @@ def learning_curve(modes: Mapping[str, Sequence[Evaluation]], kept: float | None
         return to_svg(drawn, "Validation success with 95 % bands over RL iterations", css_class)
 
 
-def dumbbells(pairs: Sequence[Pair]) -> Markup:
+def dumbbells(pairs: Sequence[Pair], name: str = "dumbbells", row_height: int = 84) -> Markup:
     """Success before (hollow) and after (filled) with 95 % intervals, a row per pair."""
-    with settings("dumbbells"):
-        drawn = figure(440, 60 + 84 * len(pairs))
+    with settings(name):
+        drawn = figure(440, 60 + row_height * len(pairs))
         axes = drawn.subplots()
         for row, pair in enumerate(reversed(pairs)):
             axes.plot([pair.before, pair.after], [row, row], color=PAINT["grid"], linewidth=7, solid_capstyle="round")
@@ -82,9 +80,10 @@ def dumbbells(pairs: Sequence[Pair]) -> Markup:
                 axes.plot([value], [row], "o", color=colour, markerfacecolor=face, markersize=11, markeredgewidth=2.4)
                 place = (value, row + 2.2 * lift)
                 axes.annotate(f"{100 * value:.0f} %", place, ha="center", va="center", color=colour, weight="bold")
-        axes.set_yticks(range(len(pairs)), [plain(pair.label) for pair in reversed(pairs)])
+        axes.set_yticks(range(len(pairs)), [plain(pair.label).replace("_", " ") for pair in reversed(pairs)])
         axes.tick_params(axis="y", labelcolor=PAINT["ink"], labelsize=12)
-        axes.set_xlim(0, 1)
+        axes.set_xlim(-0.04, 1.04)
+        axes.set_xticks(np.linspace(0, 1, 6))
         axes.set_ylim(-0.75, len(pairs) - 0.25)
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
@@ -93,12 +92,12 @@ def dumbbells(pairs: Sequence[Pair]) -> Markup:
         return to_svg(drawn, "Held-out success before and after training: " + _spoken(pairs))
 
 
-def strata(pairs: Sequence[Pair]) -> Markup:
-    """Success before and after by stratum: bars from zero with 95 % intervals."""
-    by_length = all(is_length_band(pair.label) for pair in pairs)
-    what = "solution length" if by_length else "kind of task"
+def strata(pairs: Sequence[Pair], *, by_length: bool) -> Markup:
+    """Success before and after by stratum: bars from zero where strata are in order, a row for each kind otherwise."""
+    if not by_length:
+        return dumbbells(pairs, "strata", 48)
     with settings("strata"):
-        drawn = figure(430 if by_length else max(430, 86 * len(pairs)), 300)
+        drawn = figure(430, 300)
         axes = drawn.subplots()
         for shift, name in ((-0.2, "before"), (0.2, "after")):
             x = np.arange(len(pairs)) + shift
@@ -113,15 +112,14 @@ def strata(pairs: Sequence[Pair]) -> Markup:
                 place = (bar.get_x() + bar.get_width() / 2, end)
                 offset: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points"}
                 axes.annotate(f"{100 * value:.0f}", place, ha="center", va="bottom", **offset)
-        names = [fill(plain(pair.label).replace("_", " "), 11) for pair in pairs]
-        axes.set_xticks(range(len(pairs)), [f"{name}\nn = {pair.n}" for name, pair in zip(names, pairs, strict=True)])
+        axes.set_xticks(range(len(pairs)), [f"{plain(pair.label)}\nn = {pair.n}" for pair in pairs])
         axes.set_ylim(0, 1.12)
         axes.set_yticks(np.linspace(0, 1, 6))
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.set_xlabel("moves of a shortest solution" if by_length else what)
+        axes.set_xlabel("moves of a shortest solution")
         axes.set_ylabel("held-out success")
         drawn.legend(loc="outside upper left", ncols=2)
-        return to_svg(drawn, f"Held-out success by {what}, before and after: " + _spoken(pairs))
+        return to_svg(drawn, "Held-out success by solution length, before and after: " + _spoken(pairs))
 
 
 def small(curve: Curve, signal: Signal, step_name: str) -> Markup:

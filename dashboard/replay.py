@@ -25,6 +25,7 @@ def replay(stored: StoredRollout, name: str) -> dict[str, Any]:
     """One side of the viewer: JSON-ready, at most `MOST_STEPS` steps, `MOST_CHARACTERS` a text, `MOST_BYTES` in all.
 
     `kind` is "board" if every frame is a Sokoban board (a frame is then rows of cell codes joined by "/"), else "text";
+    `task_type` is what the environment calls it, if it does;
     `distance` is the moves left to the goal where the environment told it; `left_out` counts the steps not shown.
     """
     trajectory = stored.rollout.trajectory
@@ -39,6 +40,7 @@ def replay(stored: StoredRollout, name: str) -> dict[str, Any]:
         "name": name,
         "won": trajectory.won,
         "outcome": outcome(trajectory),
+        "task_type": clip(str(trajectory.start.get("task_type") or "").replace("_", " "), 60),
         "distance": trajectory.start.get("oracle_distance"),
         "failure": clip(stored.rollout.failure.message) if stored.rollout.failure else "",
         "kind": "board" if are_boards else "text",

@@ -138,7 +138,7 @@
         title.textContent = heading;
         $("picks").append(title, strip);
       }
-      const words = `Episode ${index + 1}, ${final.outcome}`;
+      const words = `${final.task_type || `Episode ${index + 1}`}, ${final.outcome}`;
       const button = make("button", { type: "button", class: "pick", "aria-label": words, title: words });
       if (first.kind === "board") {
         const picture = shape("svg", { "aria-hidden": "true" });

@@ -159,7 +159,7 @@ def _plots(history: History, result: Result, kept: float | None) -> dict[str, Ma
     if result.pair is not None:
         drawn["result"] = plots.dumbbells(result.modes)
     if result.strata:
-        drawn["strata"] = plots.strata(result.strata)
+        drawn["strata"] = plots.strata(result.strata, by_length=result.by_length)
     return drawn
 
 

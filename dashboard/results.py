@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from palaestra.dashboard.history import History, finite, rate_interval, section
+from palaestra.trainers.statistics import is_length_band
 
 Interval = tuple[float, float]
 
@@ -43,6 +44,11 @@ class Result:
     modes: tuple[Pair, ...]
     strata: tuple[Pair, ...]
     detail: str
+
+    @property
+    def by_length(self) -> bool:
+        """Whether the strata are lengths of shortest solutions; otherwise they are kinds of tasks."""
+        return all(is_length_band(pair.label) for pair in self.strata)
 
 
 def read_result(summary: Mapping[str, Any] | None, history: History) -> Result:

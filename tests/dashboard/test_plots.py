@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import matplotlib
 import pytest
@@ -28,7 +29,7 @@ def test_every_plot_is_one_svg_that_the_page_policy_allows() -> None:
     drawn = {
         "learning": plots.learning_curve(modes, None, 880, "wide"),
         "dumbbells": plots.dumbbells([PAIR, PAIR]),
-        "strata": plots.strata([PAIR]),
+        "strata": plots.strata([PAIR], by_length=True),
         "small": plots.small(Curve([1, 2], [0.1, 0.2]), Signal(("entropy",), "Entropy", "nats"), "RL iteration"),
         "time": plots.time_bar([("Warm-up", 5.0), ("RL", 7.0)], 400, "narrow"),
     }
@@ -53,8 +54,10 @@ def test_axes_are_labelled_with_units() -> None:
 
 def test_the_numbers_drawn_are_the_numbers_given() -> None:
     assert {"10 %", "60 %", "greedy"} <= {*texts(plots.dumbbells([PAIR]))}
-    assert {"10", "60"} <= {*texts(plots.strata([PAIR]))}
-    assert "n = 50" in plots.strata([PAIR])
+    assert {"10", "60"} <= {*texts(plots.strata([PAIR], by_length=True))}
+    assert "n = 50" in plots.strata([PAIR], by_length=True)
+    kinds = [replace(PAIR, label=f"kind_{number}") for number in range(13)]
+    assert {"10 %", "60 %", "kind 0", "kind 12"} <= {*texts(plots.strata(kinds, by_length=False))}
 
 
 def test_the_kept_iteration_is_marked() -> None:
@@ -79,7 +82,7 @@ def test_perfect_and_hopeless_results_draw() -> None:
         Pair("a", 5, 0.0, 1.0, (0.0, 0.4), (0.6, 1.0), 1.0, None),
         Pair("b", 0, 1.0, 0.0, (0, 1), (0, 1), -1.0, None),
     ]
-    assert plots.strata(ends).startswith("<svg")
+    assert plots.strata(ends, by_length=True).startswith("<svg")
     assert plots.dumbbells(ends).startswith("<svg")
     assert plots.learning_curve({"greedy": [Evaluation(0, "valid", "greedy", 5, 0, 0, 0)]}, None, 880, "").startswith(
         "<svg"
@@ -88,9 +91,10 @@ def test_perfect_and_hopeless_results_draw() -> None:
 
 def test_hostile_names_are_text() -> None:
     name = '$x^2$ <script>alert(1)</script> "門'
-    svg = plots.strata([Pair(name, 5, 0.1, 0.2, (0, 1), (0, 1), 0.1, None)])
-    assert "<script" not in svg
-    assert any("$x^2$" in text for text in texts(svg))
+    for by_length in (True, False):
+        svg = plots.strata([Pair(name, 5, 0.1, 0.2, (0, 1), (0, 1), 0.1, None)], by_length=by_length)
+        assert "<script" not in svg
+        assert any("$x^2$" in text for text in texts(svg))
 
 
 def test_drawing_leaves_the_global_settings_alone() -> None:

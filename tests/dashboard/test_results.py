@@ -65,6 +65,13 @@ def test_a_summary_of_the_headline_alone_is_enough() -> None:
     assert result.strata == ()
 
 
+def test_strata_are_lengths_or_kinds() -> None:
+    part = {"n": 2, "before": 0.0, "after": 1.0}
+    for names, by_length in ((("3-5", "6-8"), True), (("banking", "pick_two_obj_and_place"), False)):
+        held_out = {**part, "by_stratum": dict.fromkeys(names, part)}
+        assert read_result({"held_out": held_out}, EMPTY).by_length is by_length
+
+
 def test_strata_without_a_rate_are_left_out() -> None:
     strata: dict[str, Any] = {"3-5": {"n": 0, "before": None, "after": None}, "6-8": 3}
     held_out = {"n": 2, "before": 0.0, "after": 1.0, "by_stratum": strata}
