@@ -12,7 +12,7 @@ WORKERS ?= 2
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make train        install into .venv, train the embedded policy on Sokoban, write runs/sokoban-0/report.html"
+	@echo "make train        install into .venv, train the embedded policy to use tools, write runs/tools-0/report.html"
 	@echo "make test         install the tools for development too, run the whole test suite"
 	@echo "make check        style, types and layers: ruff, mypy, import-linter"
 	@echo "make conformance  the official MCP conformance suite, both protocol revisions (needs npm)"
@@ -20,7 +20,7 @@ help:
 	@echo "make clean        remove .venv, caches and build results; runs/ is kept"
 
 train: $(VENV)/.train
-	$(BIN)/palaestra train sokoban
+	$(BIN)/palaestra train tools
 
 # One thread per process: the suite is parallel already, a file at a time so that what a file sets up is set up once.
 # The summary names every skipped test and why it was skipped.
