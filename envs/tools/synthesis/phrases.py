@@ -19,6 +19,9 @@ from palaestra.envs.tools.synthesis.speaking import noun
 
 _SLOT: Final = re.compile(r"\{([a-z_.]+)(?:\?([^}]*))?\}")
 _OPTIONAL: Final = re.compile(r"\[\[(.*?)\]\]")
+_ONE: Final = re.compile(
+    r"(?<![\w.,:-])(1|one) (byte|degree|hit|line|match|metre|pack|piece|point|result|share|star|time)(?:e?s)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,11 @@ class Wording:
         return self.needed <= names <= self.possible
 
     def fill(self, said: Mapping[str, str], pronouns: Iterable[str] = ()) -> str:
-        """The text with what is said in its slots; slots in `pronouns` take their pronoun if they have one."""
+        """The text with what is said in its slots; slots in `pronouns` take their pronoun if they have one.
+
+        >>> wording("I'll take {item}[[, {quantity} pieces]].").fill({"item": "the lamp", "quantity": "1"})
+        "I'll take the lamp, 1 piece."
+        """
         bent = frozenset(pronouns)
 
         def value(match: re.Match[str]) -> str:
@@ -54,7 +61,7 @@ class Wording:
             names = {slot[1] for slot in _SLOT.finditer(inner)}
             return inner if names <= said.keys() else ""
 
-        return _SLOT.sub(value, _OPTIONAL.sub(segment, self.text))
+        return _ONE.sub(r"\1 \2", _SLOT.sub(value, _OPTIONAL.sub(segment, self.text)))
 
 
 def wording(text: str) -> Wording:
