@@ -49,13 +49,11 @@ class ALFWorldConfig(Settings):
             first time (look, inventory, help, examine). Commands that are not listed work all the same.
         remind: what stands above every observation but the first: "nothing", as in the original; "task", the task
             line; "state", the task line and what is carried, and below it, unless it is said anyway, the look of the
-            receptacle last dealt with (for policies that see one observation at a time); "memory", the same with a
-            line that lists the receptacles whose content was seen, and what is in them.
+            receptacle last dealt with (for policies that see one observation at a time).
         expert: whose `plan()` demonstrations follow: the "planner", which knows where everything is and takes a
             shortest way; or the "explorer", which has to look for it.
         strict: refuse game files whose rules are not those of alfworld 0.4.2.
-        oracle_info: add to `info` how many commands the expert still needs, of the planner the least number there is
-            (costs below a millisecond per step).
+        oracle_info: add the exact distance to `info` (costs a search per step, below a millisecond).
     """
 
     games: str = "embedded"
@@ -68,7 +66,7 @@ class ALFWorldConfig(Settings):
     reward: Literal["native", "win10"] = "native"
     aliases: bool = True
     listing: Literal["all", "prompt", "acting"] = "all"
-    remind: Literal["nothing", "task", "state", "memory"] = "nothing"
+    remind: Literal["nothing", "task", "state"] = "nothing"
     expert: Literal["planner", "explorer"] = "planner"
     strict: bool = False
     oracle_info: bool = False

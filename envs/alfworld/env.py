@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any, ClassVar, Final
 
 import gymnasium
@@ -24,7 +23,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 
 from palaestra.envs.alfworld import planner
 from palaestra.envs.alfworld.config import ALFWorldConfig, SplitName
-from palaestra.envs.alfworld.episode import OK, describe, faced, find_move, listing, recalled, status_of
+from palaestra.envs.alfworld.episode import OK, describe, faced, find_move, listing, status_of
 from palaestra.envs.alfworld.explorer import explore, note_seen
 from palaestra.envs.alfworld.game import LONGEST_OBSERVATION
 from palaestra.envs.alfworld.moves import Move
@@ -121,8 +120,6 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
             return f"{task}\n{reply}"
         view = world.view(self._facing) if self._facing != NOBODY else ""
         lines = [task, world.apply(("inventory", -1, -1)), reply]
-        if self.config.remind == "memory":
-            lines.insert(2, recalled(world, self._seen))
         return "\n".join(lines if view in reply else [*lines, view])
 
     def _info(self, world: World, *, won: bool) -> dict[str, Any]:
@@ -144,17 +141,11 @@ class ALFWorldEnv(gymnasium.Env[str, str]):
         return self._world
 
     def distance(self) -> float | None:
-        """How many commands the expert still needs; inf if there is no way; None if the goal is none of the six tasks.
+        """Least number of commands to the goal; inf if it is out of reach; None if the goal is none of the six tasks.
 
-        Of the planner that is the least number there is; of the explorer it is what is left to do for someone who
-        knows what the agent has seen: it falls by one with every step of a sensible search, found or not.
+        Whoever counts on the explorer as expert gets this exact distance all the same.
         """
-        if self.config.expert == "planner":
-            return planner.distance(self._playing())
-        way = explore(self._playing(), self._seen)
-        if way is None:
-            return None if self._playing().game.goal.pattern is None else math.inf
-        return float(len(way))
+        return planner.distance(self._playing())
 
     def plan(self, rng: np.random.Generator | None = None) -> list[str] | None:
         """The commands of the expert from here; None if it finds no way.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from typing import Any, Final
 
 from palaestra.envs.alfworld.config import ALFWorldConfig, SplitName
@@ -56,19 +56,6 @@ def faced(move: Move, before: int) -> int:
     if verb in ("open", "close", "examine_receptacle"):
         return first
     return second if verb in ("go", "take", "put", "heat", "cool", "clean") else before
-
-
-def recalled(world: World, seen: Iterable[int]) -> str:
-    """What an agent remembers of the receptacles it has looked into, in the order in which the room lists them.
-
-    Only the agent moves things, so what it remembers is what is there.
-    """
-    game = world.game
-    places = []
-    for r in sorted(seen):
-        things = ", ".join(game.objects[o] for o in world.inside[r])
-        places.append(f"{game.receptacles[r]} ({things})" if things else game.receptacles[r])
-    return f"Seen: {'; '.join(places)}." if places else "Seen: nothing."
 
 
 def status_of(action: str, move: Move | None) -> str:
