@@ -14,7 +14,8 @@ from palaestra.rewards.gold import SCORE
 
 def synth(
     context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", help="File to write, e.g. tasks.jsonl.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write, e.g. tasks.jsonl.")] = None,
+    check: Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Play a file's records again.")] = None,
     records: Annotated[int, typer.Option("--records", min=1, help="Conversations to train on.")] = 1000,
     valid: Annotated[int, typer.Option(min=0, help="Conversations to validate with.")] = 0,
     test: Annotated[int, typer.Option(min=0, help="Held-out conversations: other chains, entities and worlds.")] = 0,
@@ -38,7 +39,13 @@ def synth(
         palaestra synth --out paper.jsonl --paper
         palaestra synth --out chat.jsonl --records 500 --format openai
         palaestra synth --out said.jsonl --records 100 --servers banking --teacher model.toml
+        palaestra synth --check paper.jsonl
     """
+    if (out is None) == (check is None):
+        raise ConfigError("out", "give either --out FILE, to write records, or --check FILE, to play them again")
+    if check is not None or out is None:
+        _check(check or Path(), as_json=as_json)
+        return
     from palaestra.envs.tools.synthesis.llm_settings import read_llm_settings
     from palaestra.envs.tools.synthesis.pipeline import SynthConfig, paper_config, synthesise
 
@@ -72,6 +79,24 @@ if TYPE_CHECKING:
     from palaestra.envs.tools.synthesis.llm_cache import Spent
 
 _FORMATS: Final = ("palaestra", "openai", "verl")
+
+
+def _check(file: Path, *, as_json: bool) -> None:
+    from palaestra.envs.tools.records import read_records
+    from palaestra.envs.tools.synthesis.checking import check_records
+
+    total = sum(1 for _ in read_records(file))
+    with show_progress(total, "records") as progress:
+        (task,) = progress.task_ids
+        found = check_records(read_records(file), lambda played: progress.update(task, completed=played))
+    if as_json:
+        emit(found)
+    else:
+        for number, reason in found["failures"]:
+            typer.echo(f"{number}: {reason}")
+        typer.echo(f"{file}: {found['replayed']:,} of {found['records']:,} records replay to what they say")
+    if found["replayed"] < found["records"]:
+        raise typer.Exit(1)
 
 
 def _export(out: Path, format_: str) -> None:

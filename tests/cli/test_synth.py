@@ -19,6 +19,12 @@ def test_it_writes_tasks_a_report_and_a_card(command: Command, tmp_path: Path) -
     assert done.code == 0, done.err
     assert "4 conversations" in done.out
     assert len(list(read_records(out))) == 4
+    done = command("synth", "--check", out)
+    assert (done.code, done.out.strip()) == (0, f"{out}: 4 of 4 records replay to what they say")
+    spoilt = tmp_path / "spoilt.jsonl"
+    spoilt.write_text(out.read_text("utf-8").replace('"catalog_digest":"', '"catalog_digest":"0'), "utf-8")
+    assert command("synth", "--check", spoilt).code == 1
+    spoilt.unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "copy.json", "tasks.jsonl", "tasks.md", "tasks.openai.jsonl", "tasks.report.json",
     ]  # fmt: skip
@@ -39,4 +45,5 @@ def test_mistakes_are_named(command: Command, tmp_path: Path) -> None:
     assert "openai" in done.err
     done = command("synth", "--out", tmp_path / "x.jsonl", "--profile", "huge", "--records", 1)
     assert done.code == 2
+    assert "give either --out" in command("synth").err
     assert list(tmp_path.iterdir()) == []
