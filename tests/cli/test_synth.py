@@ -23,7 +23,9 @@ def test_it_writes_tasks_a_report_and_a_card(command: Command, tmp_path: Path) -
     assert (done.code, done.out.strip()) == (0, f"{out}: 4 of 4 records replay to what they say")
     spoilt = tmp_path / "spoilt.jsonl"
     spoilt.write_text(out.read_text("utf-8").replace('"catalog_digest":"', '"catalog_digest":"0'), "utf-8")
-    assert command("synth", "--check", spoilt).code == 1
+    done = command("synth", "--check", spoilt)
+    assert done.code == 2
+    assert "it was edited" in done.err
     spoilt.unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "copy.json", "tasks.jsonl", "tasks.md", "tasks.openai.jsonl", "tasks.report.json",
