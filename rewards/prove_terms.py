@@ -109,9 +109,10 @@ def state(case: Case) -> Term:
 
 
 def repeat(case: Case) -> Term:
-    """The share of calls made for nothing, gold ones left out: repeats, and changes that no gold call asks for.
+    """The share of calls made for nothing, gold ones left out: repeats, and WRITEs that no gold call asks for.
 
-    A change that was undone or overwritten leaves no trace in the final state, and within the budget it would be free.
+    A change that was undone or overwritten leaves no trace in the final state, nor does a WRITE of what stands there
+    already, and within the budget they would be free.
 
     Of calls that follow each other with the same tool and equal arguments, and no change of any server's goal between
     the end of one and the next, all but one are repeats; but none that stands for a gold step is.
@@ -132,7 +133,8 @@ def repeat(case: Case) -> Term:
         else:
             runs[run].append(number)
             ended[run] = changes
-    why = {n: "a change nobody asked for" for n, call in enumerate(case.calls) if call.changed and n not in matched}
+    wrote = [n for n, call in enumerate(case.calls) if call.changed or (call.writes and call.fault is None)]
+    why = {n: "a change nobody asked for" for n in wrote if n not in matched}
     why |= {n: "a repeat" for run in runs for n in _left_over(run, matched)}
     words = _list(f"{_call(case, n)}: {why[n]}" for n in sorted(why))
     return Term(-len(why) / max(1, len(case.calls)), words or "no repeats")
