@@ -328,6 +328,8 @@ def test_state_says_where_it_does_not_apply() -> None:
         ([call("find", text="x"), call("find", text="x")], 1),
         ([call("pay", to="anna", amount=3.0)], 1),
         ([call("go", changed=True), PAID], 1),
+        ([call("go", writes=True)], 1),
+        ([call("go", writes=True, fault="not_found")], 0),
         ([call("find", text="x"), call("go", changed=True), call("find", text="x")], 1),
         ([GARBAGE, GARBAGE], 0),
         ([call("pay", fault="not_found", to="x", amount=1)] * 3, 2),
