@@ -129,10 +129,12 @@ def test_a_killed_run_goes_on_and_ends_the_same(made: tuple[Path, dict[str, Any]
 def test_a_killed_worker_is_an_error_and_loses_nothing(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     out = tmp_path / "tasks.jsonl"
 
+    killed: list[int] = []
+
     def kill_one(done: int, total: int, spent: object) -> None:
-        if done:
-            worker = next(child for child in active_children() if child.pid)
-            os.kill(worker.pid or 0, signal.SIGKILL)
+        if done and not killed:
+            killed.extend(child.pid for child in active_children() if child.pid)
+            os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(TaskError, match="worker_lost"):
         synthesise(CONFIG.model_copy(update={"score": SCORE}), out, kill_one)
