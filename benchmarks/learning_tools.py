@@ -10,5 +10,5 @@ ARMS: Final[Arms] = {"recipe": ()}
 
 
 def run(quick: bool, seed: int) -> dict[str, Any]:
-    """Cost: three runs of some ten minutes of CPU each."""
+    """Cost: three runs of some thirteen minutes of CPU each."""
     return measure("learning-tools", "tools", ARMS, 10.0, quick, seed)

@@ -41,11 +41,11 @@ def synth(
         palaestra synth --out said.jsonl --records 100 --servers banking --teacher model.toml
         palaestra synth --check paper.jsonl
     """
-    if (out is None) == (check is None):
-        raise ConfigError("out", "give either --out FILE, to write records, or --check FILE, to play them again")
-    if check is not None or out is None:
-        _check(check or Path(), as_json=as_json)
+    if check is not None and out is None:
+        _check(check, as_json=as_json)
         return
+    if check is not None or out is None:
+        raise ConfigError("out", "give either --out FILE, to write records, or --check FILE, to play them again")
     from palaestra.envs.tools.synthesis.llm_settings import read_llm_settings
     from palaestra.envs.tools.synthesis.pipeline import SynthConfig, paper_config, synthesise
 

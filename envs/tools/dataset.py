@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -160,7 +159,9 @@ def _open_tasks(
         source: TaskSource = ChainTasks(list(_conversations(servers or tuple(CATALOG), chains, mixed)), worlds)
     else:
         path = EMBEDDED if tasks == "embedded" else Path(tasks)
-        source = RecordedTasks((t for t in _read(path) if _wanted(t, servers, mixed)), f"{tasks!r}")
+        source = RecordedTasks(
+            (t for t in map(ToolTask, read_records(path)) if _wanted(t, servers, mixed)), f"{tasks!r}"
+        )
     if not source.count("all"):
         about = f" about {', '.join(servers)}" if servers else ""
         raise TaskError("no_tasks", f"{source.origin} has no {'mixed ' if mixed else ''}task{about}; widen the choice")
@@ -182,23 +183,6 @@ def _conversations(servers: Sequence[str], chains: Sequence[str], mixed: bool) -
         return
     for first, second in pairwise((*servers, servers[0]) if len(servers) > 2 else servers):
         yield from pair_chains(first, second, ToolConfig.model_fields["max_replies"].default)
-
-
-def _read(path: Path) -> Iterator[ToolTask]:
-    if path.suffix != ".gz":
-        yield from map(ToolTask, read_records(path))
-        return
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    yield ToolTask(TaskRecord.from_json(line))
-                except TaskError as error:
-                    raise TaskError("bad_record", f"{path.name}, line {number}: {error.message}") from error
-    except (OSError, EOFError) as error:
-        if isinstance(error, TaskError):
-            raise
-        raise TaskError("no_records", f"tasks {str(path)!r} cannot be read: {error}") from error
 
 
 def select(

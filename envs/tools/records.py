@@ -7,8 +7,10 @@ their dependencies, and what they lead to. No handles, no wall-clock time, no pa
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -153,17 +155,21 @@ class TaskRecord(Settings):
 
 
 def read_records(path: Path) -> Iterator[TaskRecord]:
-    """The records of a JSON Lines file. Raises: TaskError "bad_record" naming the line; "no_records" for no file."""
+    """The records of a JSON Lines file, plain or ending in .gz.
+
+    Raises: TaskError "bad_record" naming the line; "no_records" for a file that is not there or cannot be read.
+    """
     try:
-        lines = path.open(encoding="utf-8")
-    except OSError as error:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield TaskRecord.from_json(line)
+                except TaskError as error:
+                    raise TaskError("bad_record", f"{path.name}, line {number}: {error.message}") from error
+    except TaskError:
+        raise
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise TaskError("no_records", f"tasks {str(path)!r} cannot be read: {error}") from error
-    with lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield TaskRecord.from_json(line)
-            except TaskError as error:
-                raise TaskError("bad_record", f"{path.name}, line {number}: {error.message}") from error
 
 
 def write_records(path: Path, records: Iterable[TaskRecord]) -> int:

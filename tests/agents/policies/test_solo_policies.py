@@ -92,8 +92,9 @@ def test_an_environment_without_a_planner_is_named() -> None:
 @pytest.mark.parametrize("name", ["noise", "haste"])
 def test_noise_and_haste_must_be_probabilities(name: str) -> None:
     for value in (-0.1, 1.5, float("nan")):
+        settings: dict[str, Any] = {name: value}
         with pytest.raises(ConfigError, match=name):
-            ExpertPolicy(**{name: value})  # type: ignore[arg-type]
+            ExpertPolicy(**settings)
 
 
 def test_a_hasty_expert_leaves_out_what_can_be_left_out() -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-from importlib.resources import files
+from itertools import islice
+from pathlib import Path
 
 import pytest
 
-from palaestra.envs.tools.records import TaskRecord
+from palaestra.envs.tools.dataset import EMBEDDED
+from palaestra.envs.tools.records import TaskRecord, read_records
 from palaestra.envs.tools.synthesis.checking import check_records
+from palaestra.mcp_servers.errors import TaskError
 
 
 @pytest.fixture(scope="module")
 def records() -> list[TaskRecord]:
-    content = files("palaestra.envs.tools").joinpath("data", "tasks.jsonl.gz").read_bytes()
-    found = [TaskRecord.from_json(line) for line in gzip.decompress(content).decode().splitlines()]
-    return [record for record in found if record.gold_calls][:3]
+    return list(islice((record for record in read_records(EMBEDDED) if record.gold_calls), 3))
 
 
 def test_what_replays_is_counted_and_told_as_it_goes(records: list[TaskRecord]) -> None:
@@ -45,3 +45,15 @@ def test_what_does_not_is_named_with_its_reason(records: list[TaskRecord]) -> No
     assert reasons[0] == f"{first.tool} in turn {number} answers otherwise"
     assert reasons[1] == f"turn {number} leaves {server} in another state"
     assert "was made for other tools" in reasons[2]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for name, content in (
+        ("cut.jsonl.gz", EMBEDDED.read_bytes()[:5000]),
+        ("odd.jsonl", b"\xff\xfe"),
+        ("no.jsonl.gz", b"{}"),
+    ):
+        file = tmp_path / name
+        file.write_bytes(content)
+        with pytest.raises(TaskError, match=name.replace(".", r"\.")):
+            list(read_records(file))

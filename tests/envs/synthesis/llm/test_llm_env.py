@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from palaestra.envs.core import checks
-from palaestra.envs.tools.dataset import EMBEDDED, _read
+from palaestra.envs.tools.dataset import EMBEDDED
 from palaestra.envs.tools.env import ToolEnv
-from palaestra.envs.tools.records import TaskRecord
+from palaestra.envs.tools.records import TaskRecord, read_records
 from palaestra.envs.tools.synthesis.llm_reading import Malformed, _held_to
 from palaestra.envs.tools.synthesis.llm_rewording import rules_of
 from palaestra.envs.tools.synthesis.speaking import says
@@ -22,7 +22,7 @@ from palaestra.mcp_servers.errors import ConfigError, PalaestraError
 
 from .endpoint import VARIABLE, Endpoint, answer_of
 
-RECORDS = [task.record for task in _read(EMBEDDED)]
+RECORDS = list(read_records(EMBEDDED))
 
 
 def toml(folder: Path, endpoint: Endpoint, **changes: object) -> Path:
